@@ -1,0 +1,168 @@
+"""The Python interface: `celo.load`, `celo.load_learned`, `celo.load_task`, `celo.evaluate`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from celo import registry
+from celo.errors import UsageError
+from celo.loading import build_learned, build_optimizer
+from celo.records import OptimizerPlugin
+from celo.registry import Found
+from celo.spec import OptimizerSpec, check, parse
+
+if TYPE_CHECKING:
+    import optax
+
+    from celo.evaluation.result import EvaluationResult
+    from celo.protocol import LearnedOptimizer, MetaParams, Optimizer, Task
+
+
+@overload
+def load(text: str, *, as_optax: Literal[False] = False) -> Optimizer: ...
+
+
+@overload
+def load(
+    text: str, *, as_optax: Literal[True], num_steps: int | None = None
+) -> optax.GradientTransformationExtraArgs: ...
+
+
+def load(
+    text: str, *, as_optax: bool = False, num_steps: int | None = None
+) -> Optimizer | optax.GradientTransformationExtraArgs:
+    """A ready optimizer, learned or hand-crafted.
+
+    Args:
+      text: `NAME[@WEIGHTS][:key=value,...]`, such as "celo" or "adam:lr=3e-4". A learned
+        optimizer comes with its pretrained weights, fetched once from the hub if they are nowhere
+        on this machine.
+      as_optax: return an optax transformation instead, for loops that hold the parameters
+        themselves. Its `update` takes `value=loss` where the optimizer reads the loss.
+      num_steps: length of the training run; needed with `as_optax` by optimizers that read it
+        (the others take it at `Optimizer.init`).
+
+    Raises:
+      UsageError: unknown name or hyperparameter, or `num_steps` is missing.
+      WeightsError: the weights are missing, damaged or another optimizer's.
+    """
+    spec, found = _find(text)
+    optimizer = build_optimizer(spec, found)
+    if not as_optax:
+        if num_steps is not None:
+            raise UsageError(
+                "num_steps belongs to as_optax=True",
+                hint="otherwise give it to the optimizer: opt.init(params, num_steps=...)",
+            )
+        return optimizer
+    from celo.optim import to_optax
+
+    return to_optax(optimizer, num_steps=num_steps, reads=found.record.reads)
+
+
+def load_learned(text: str) -> tuple[LearnedOptimizer, MetaParams]:
+    """A learned optimizer and its weights, apart.
+
+    Args:
+      text: `NAME[@WEIGHTS][:key=value,...]`; `NAME@random:SEED` gives untrained weights.
+
+    Returns:
+      (lopt, theta) such that `lopt.opt_fn(theta)` is the optimizer.
+
+    Raises:
+      UsageError: unknown name or hyperparameter, or the optimizer is not a learned one.
+      WeightsError: the weights are missing, damaged or another optimizer's.
+    """
+    spec, found = _find(text)
+    if found.record.kind != "learned":
+        raise UsageError(
+            f"{found.record.name!r} is hand-crafted: it has no weights",
+            hint=f"use celo.load({text!r})",
+        )
+    return build_learned(spec, found)
+
+
+def load_task(name: str, *, data: str | None = None, published_splits: bool = False) -> Task:
+    """A task by name, with its data (read when first used).
+
+    Args:
+      name: such as "ImageMLP_FashionMnist_Relu128x128"; `celo tasks list` shows all.
+      data: None for real data, or "synthetic".
+      published_splits: training splits of the published code (1 % for some sets).
+
+    Raises:
+      UnknownNameError: no installed task has this name.
+      UsageError: `data` is not understood.
+    """
+    from celo.data.selection import DataSelection
+    from celo.tasks import build_task
+
+    selection = DataSelection.parse(data, published_splits=published_splits)
+    return build_task(registry.task(name).record, selection)
+
+
+def evaluate(
+    optimizers: str | Sequence[str],
+    *,
+    suite: str | None = None,
+    tasks: Sequence[str] = (),
+    steps: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    output: str | Path | None = None,
+    reference: str | None = "adam",
+    data: str | None = None,
+    fresh: bool = False,
+    **settings: Any,
+) -> EvaluationResult:
+    """Trains every optimizer on every task and seed; what `celo eval` does.
+
+    Args:
+      optimizers: texts of the grammar; a hand-crafted one by name alone is tuned over its grid.
+      suite: name of a suite.
+      tasks: names of tasks; with a suite, a selection of its tasks.
+      steps: training steps; None means the suite's horizon, or 2000.
+      seeds: of the runs.
+      output: run folder, which is resumed and added to; None keeps nothing on disk.
+      reference: the optimizer that scores are relative to; None for no scores.
+      data: None for real data, or "synthetic".
+      fresh: put an existing run folder aside and start over.
+      **settings: further fields of `celo.evaluation.config.EvalConfig`.
+
+    Raises:
+      CeloError: see `celo.evaluation.plan.make_plan` and `celo.evaluation.runner.run_plan`.
+    """
+    from celo.evaluation.config import EvalConfig
+    from celo.evaluation.plan import make_plan
+    from celo.evaluation.result import evaluation_result
+    from celo.evaluation.runner import SilentObserver, run_plan
+
+    texts = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
+    with tempfile.TemporaryDirectory() as scratch:
+        config = EvalConfig(
+            optimizers=texts,
+            suite=suite,
+            tasks=tuple(tasks),
+            steps=steps,
+            seeds=tuple(seeds),
+            output=Path(output) if output is not None else Path(scratch) / "run",
+            reference=reference,
+            data=data,
+            fresh=fresh,
+            **settings,
+        )
+        plan = make_plan(config)
+        result = evaluation_result(plan, run_plan(plan, SilentObserver(), fresh=fresh))
+    if output is None:
+        from dataclasses import replace
+
+        result = replace(result, path=None)
+    return result
+
+
+def _find(text: str) -> tuple[OptimizerSpec, Found[OptimizerPlugin]]:
+    spec = parse(text)
+    found = registry.optimizer(spec.name, spec.source)
+    return check(spec, found.record), found

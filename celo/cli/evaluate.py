@@ -1,0 +1,177 @@
+"""`celo eval`: train optimizers on tasks and compare them."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from celo.cli.output import format_option, say
+
+
+def _complete_optimizers(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from celo import registry
+
+    done, comma, last = incomplete.rpartition(",")
+    return [
+        CompletionItem(done + comma + found.record.name, help=found.record.summary)
+        for found in registry.optimizers()
+        if found.record.name.startswith(last)
+    ]
+
+
+def _complete_tasks(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from celo import registry
+
+    return [
+        CompletionItem(found.record.name, help=found.record.summary)
+        for found in registry.tasks()
+        if found.record.name.lower().startswith(incomplete.lower())
+    ]
+
+
+def _complete_suites(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from celo import registry
+
+    return [
+        CompletionItem(found.record.name, help=found.record.summary)
+        for found in registry.suites()
+        if found.record.name.startswith(incomplete)
+    ]
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(int(piece) for piece in value.split(",") if piece.strip())
+    except ValueError:
+        raise click.BadParameter(f"expected whole numbers such as 0,1,2, got {value!r}") from None
+
+
+@click.command("eval")
+@click.option(
+    "--optimizers",
+    "-o",
+    multiple=True,
+    metavar="LIST",
+    shell_complete=_complete_optimizers,
+    help="Optimizers, separated by commas: NAME[@WEIGHTS][:key=value,...]. Repeatable.",
+)
+@click.option(
+    "--suite", "-s", shell_complete=_complete_suites, help="Suite of tasks; sets the horizon."
+)
+@click.option(
+    "--task",
+    "-t",
+    "tasks",
+    multiple=True,
+    shell_complete=_complete_tasks,
+    help="A task; repeatable. With --suite: only these of its tasks.",
+)
+@click.option("--steps", type=int, help="Training steps.  [default: the suite's, else 2000]")
+@click.option("--seeds", callback=_seeds, help="Seeds, separated by commas.  [default: 0,1,2]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Run folder.  [default: ./celo-runs/SUITE]",
+)
+@click.option(
+    "--reference", help="Scores are relative to this optimizer, or `none`.  [default: adam]"
+)
+@click.option("--data", help="`synthetic`, or SET=SOURCE,...; results are labelled so.")
+@click.option("--published-splits", is_flag=True, default=None, help="1 % splits of some sets.")
+@click.option("--eval-every", type=int, help="Steps between evaluations.  [default: 10]")
+@click.option("--eval-batches", type=int, help="Batches at an evaluation.  [default: 5]")
+@click.option("--last-eval-batches", type=int, help="Batches at the last one.  [default: 10]")
+@click.option(
+    "--fresh", is_flag=True, default=None, help="Put an existing run aside and start over."
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="TOML file with the same settings; flags win.",
+)
+@format_option("auto", "json", "quiet")
+def command(config: Path | None, format_: str, **flags: Any) -> int:
+    """Train optimizers on tasks and compare them.
+
+    Everything finished is kept in the run folder: the same command again goes on where it
+    stopped, and more optimizers, tasks or seeds add to it.
+
+    \b
+    A hand-crafted optimizer by name alone (`adam`) is tuned over its grid, task by task;
+    with its learning rate given (`adam:lr=1e-3`) it runs as it is.
+
+    \b
+    Examples:
+      celo eval --optimizers celo,adam --suite quickstart
+      celo eval -o celo -o adam:lr=1e-3,b1=0.8 --task Digits_MLP_32 --steps 500 --seeds 0
+    """
+    from celo.evaluation.config import EvalConfig, read_config
+
+    settings = read_config(config) if config else {}
+    settings |= {k: v for k, v in flags.items() if v is not None and v != ()}
+    if str(settings.get("reference") or "").lower() == "none":
+        settings["reference"] = None
+    return _evaluate(EvalConfig(**settings), format_)
+
+
+def _evaluate(config: Any, format_: str) -> int:
+    from celo.cli.progress import observer_for
+    from celo.evaluation.plan import make_plan
+    from celo.evaluation.result import evaluation_result
+    from celo.evaluation.runner import run_plan
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    plan = make_plan(config)
+    quiet = format_ == "quiet"
+    if not quiet:
+        _announce(plan)
+    with observer_for(plan, quiet=quiet) as observer:
+        try:
+            outcome = run_plan(plan, observer, fresh=config.fresh)
+        except KeyboardInterrupt:
+            observer.stop()
+            done = observer.blocks_done
+            say(
+                f"interrupted: {done} of {len(plan.blocks)} blocks are safe in {plan.output}; "
+                "the same command goes on from there"
+            )
+            raise
+    result = evaluation_result(plan, outcome)
+    if not quiet:
+        click.echo(result.render("json" if format_ == "json" else "table"))
+        say(f"\nresults: {plan.output}   more: celo report {plan.output} --help")
+    for skipped in plan.skipped:
+        say(f"skipped {skipped.name}: {skipped.reason}")
+    return 0 if outcome.complete else 3
+
+
+def _announce(plan: Any) -> None:
+    for entry in plan.entries:
+        if entry.weights is not None:
+            mark = "" if entry.weights.verified else ", unverified"
+            say(
+                f"{entry.label}: weights {entry.weights.content_hash[:12]} "
+                f"from {entry.weights.source} ({entry.weights.origin}{mark})"
+            )
+        if entry.tuned and entry.text == plan.reference and plan.reference_added:
+            say(f"{entry.text} is run too: scores are relative to it (--reference none: no scores)")
+    labels = {block.data.name: block.data.label for block in plan.blocks}
+    for name, label in labels.items():
+        if label != "real":
+            say(f"data: {name} is {label}")
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt

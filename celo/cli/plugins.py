@@ -1,0 +1,121 @@
+"""`celo plugins`: which optimizers are installed and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from celo.cli.output import format_option, print_json, print_table
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from celo import registry
+
+    return [
+        CompletionItem(found.record.name, help=found.record.summary)
+        for found in registry.optimizers()
+        if found.record.name.startswith(incomplete)
+    ]
+
+
+@click.group("plugins")
+def command() -> None:
+    """Installed optimizers."""
+
+
+@command.command("list")
+@format_option("auto", "json")
+def list_(format_: str) -> None:
+    """All optimizers, with the package each comes from."""
+    from celo import registry
+
+    group = registry.optimizers()
+    if format_ == "json":
+        print_json(
+            [_json(found, "ok") for found in group] + [_broken_json(b) for b in group.broken]
+        )
+        return
+    rows = [
+        (
+            found.record.name,
+            found.record.kind,
+            found.record.summary,
+            f"{found.origin.distribution} {found.origin.version}",
+        )
+        for found in group
+    ]
+    rows += [
+        (b.name, "-", f"broken: {b.reason}", f"{b.origin.distribution} {b.origin.version}")
+        for b in group.broken
+    ]
+    rows += [
+        (
+            f"{found.origin.distribution}:{found.record.name}",
+            found.record.kind,
+            f"{found.record.summary} (the name belongs to another package)",
+            f"{found.origin.distribution} {found.origin.version}",
+        )
+        for found in group.shadowed
+    ]
+    print_table(["name", "kind", "summary", "from"], rows)
+
+
+@command.command("show")
+@click.argument("name", shell_complete=_complete)
+@format_option("auto", "json")
+def show(name: str, format_: str) -> None:
+    """Everything that is declared about the optimizer NAME."""
+    from celo import registry
+    from celo.spec import format_value, parse
+
+    spec = parse(name)
+    found = registry.optimizer(spec.name, spec.source)
+    if format_ == "json":
+        print_json({"schema": 1, **_json(found, "ok")})
+        return
+    record = found.record
+    facts = [
+        ("name", ", ".join((record.name, *record.aliases))),
+        ("kind", record.kind),
+        ("summary", record.summary),
+        ("reads", ", ".join(("gradients", *record.reads))),
+        ("weights", record.zoo_id or "-"),
+        ("citation", record.citation or "-"),
+        ("from", f"{found.origin.distribution} {found.origin.version}"),
+        ("code", record.build),
+    ]
+    for phase in record.phases:
+        frozen = ", ".join(phase.frozen) or "nothing"
+        facts.append((f"phase {phase.number}", f"{phase.summary} (frozen: {frozen})"))
+    if record.grid:
+        values = ", ".join(format_value(value) for value in record.grid.values)
+        facts.append(("tuned over", f"{record.grid.hyperparameter} in {values}"))
+        facts.append(("", f"source: {record.grid.source}"))
+    print_table(["", record.name], facts)
+    if record.hyperparameters:
+        rows = [
+            (h.name, h.type, format_value(h.default), _range(h.low, h.high, h.choices), h.help)
+            for h in record.hyperparameters
+        ]
+        click.echo("")
+        print_table(["hyperparameter", "type", "default", "range", "meaning"], rows)
+
+
+def _range(low: float | None, high: float | None, choices: tuple[str, ...]) -> str:
+    if choices:
+        return "|".join(choices)
+    if low is None and high is None:
+        return "-"
+    return f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
+
+
+def _json(found: Any, status: str) -> dict[str, Any]:
+    return {**asdict(found.record), "origin": asdict(found.origin), "status": status}
+
+
+def _broken_json(broken: Any) -> dict[str, Any]:
+    reason = f"broken: {broken.reason}"
+    return {"name": broken.name, "origin": asdict(broken.origin), "status": reason}

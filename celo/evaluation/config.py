@@ -1,0 +1,141 @@
+"""What an evaluation is asked to do; flags, TOML files and Python build the same object."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from celo.errors import UsageError
+from celo.evaluation.cells import Schedule
+
+DEFAULT_STEPS = 2000
+"""Horizon of tasks that are not run as part of a suite."""
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """One evaluation.
+
+    Attributes:
+      optimizers: texts of the grammar (`celo.spec`); lists with commas are allowed.
+      suite: name of a suite, or None.
+      tasks: names of tasks; with a suite, a selection of its tasks.
+      steps: training steps; None means the suite's horizon, or 2000.
+      seeds: of the runs.
+      output: run folder; None means `./celo-runs/SUITE`.
+      reference: the optimizer that scores are relative to, run too if it is missing; None means no
+        scores.
+      fresh: put an existing run folder aside and start over.
+      data: None for real data; "synthetic" or "SET=SOURCE,...".
+      published_splits: training splits of the published code (1 % for some sets).
+      eval_every: training steps between evaluations.
+      eval_batches: batches a split at an evaluation.
+      last_eval_batches: batches a split at the last one.
+    """
+
+    optimizers: tuple[str, ...] = ()
+    suite: str | None = None
+    tasks: tuple[str, ...] = ()
+    steps: int | None = None
+    seeds: tuple[int, ...] = (0, 1, 2)
+    output: Path | None = None
+    reference: str | None = "adam"
+    fresh: bool = False
+    data: str | None = None
+    published_splits: bool = False
+    eval_every: int = 10
+    eval_batches: int = 5
+    last_eval_batches: int = 10
+
+    def schedule(self, horizon: int) -> Schedule:
+        steps = horizon if self.steps is None else self.steps
+        return Schedule(steps, self.eval_every, self.eval_batches, self.last_eval_batches)
+
+    def check(self) -> None:
+        """Raises UsageError for what is wrong whatever is installed."""
+        if not any(text.strip() for text in self.optimizers):
+            raise UsageError("no optimizer was given", hint="for example: --optimizers celo,adam")
+        if self.suite is None and not self.tasks:
+            raise UsageError(
+                "no task was given",
+                hint="for example: --suite quickstart, or --task Digits_MLP_32; "
+                "`celo suites list` and `celo tasks list` show what there is",
+            )
+        if not self.seeds:
+            raise UsageError("the list of seeds is empty", hint="for example: --seeds 0,1,2")
+        repeated = sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1})
+        if repeated:
+            raise UsageError(
+                f"seeds are repeated: {', '.join(map(str, repeated))}", hint="give each seed once"
+            )
+        if not all(0 <= seed < 2**31 for seed in self.seeds):
+            raise UsageError("seeds must be whole numbers from 0 to 2147483647")
+        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} must be at least 1, got {value}")
+        if self.steps is not None and self.steps > 10_000_000:
+            raise UsageError(f"--steps must be at most 10,000,000, got {self.steps}")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Reads the TOML form of an EvalConfig: the same names, lists for tuples.
+
+    Raises:
+      UsageError: the file is missing, no TOML, or has unknown names or values of another type.
+    """
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    known = {field.name for field in fields(EvalConfig)}
+    unknown = sorted(set(value) - known)
+    if unknown:
+        raise UsageError(
+            f"{path} has unknown settings: {', '.join(unknown)}",
+            hint=f"known: {', '.join(sorted(known))}",
+        )
+    return {name: _typed(path, name, item) for name, item in value.items()}
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "optimizers": (list, str),
+    "tasks": (list, str),
+    "seeds": (list,),
+    "steps": (int,),
+    "eval_every": (int,),
+    "eval_batches": (int,),
+    "last_eval_batches": (int,),
+    "fresh": (bool,),
+    "published_splits": (bool,),
+    "suite": (str,),
+    "output": (str,),
+    "reference": (str,),
+    "data": (str,),
+}
+
+
+def _typed(path: Path, name: str, value: Any) -> Any:
+    allowed = _TYPES[name]
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+    member = int if name == "seeds" else str
+    if isinstance(value, list):
+        wrong = wrong or not all(type(item) is member for item in value)
+    if wrong:
+        kinds = " or ".join("list" if t is list else t.__name__ for t in allowed)
+        raise UsageError(f"{path}: {name} must be a {kinds}, got {value!r}")
+    if name in ("optimizers", "tasks") and isinstance(value, str):
+        return (value,)
+    if isinstance(value, list):
+        return tuple(value)
+    if name == "output":
+        return Path(value)
+    if name == "reference" and value == "none":
+        return None
+    return value

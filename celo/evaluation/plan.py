@@ -1,0 +1,304 @@
+"""From what was asked for to the blocks that have to be computed; imports no JAX.
+
+Everything that can be wrong with a request is found here, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celo import registry
+from celo.data.selection import DataSelection
+from celo.errors import CeloError, DataMissingError, UsageError
+from celo.evaluation.cells import CellKey, DataIdentity, Schedule
+from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
+from celo.evaluation.store import Run, RunSettings
+from celo.loading import is_random, random_seed, weights_of
+from celo.records import Batching, OptimizerPlugin, TaskPlugin
+from celo.registry import Found
+from celo.spec import OptimizerSpec, check, parse, parse_list
+
+if TYPE_CHECKING:
+    from celo_zoo import Weights
+
+LOOP_NUMERICS_VERSION = 1
+"""Raised whenever the numbers of `celo.evaluation.loop` change; part of every cell's identity."""
+
+SEEDS_PER_BLOCK = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One optimizer of an evaluation, ready to run.
+
+    Attributes:
+      spec: what was asked for, checked.
+      found: its record and where it comes from.
+      weights: of a learned optimizer; None for hand-crafted ones and random weights.
+      weights_id: content hash of the weights, `random:SEED`, or None.
+      members: what runs: the grid of a tuned optimizer, else the spec alone.
+      label: how it is shown.
+    """
+
+    spec: OptimizerSpec
+    found: Found[OptimizerPlugin]
+    weights: Weights | None
+    weights_id: str | None
+    members: tuple[OptimizerSpec, ...]
+    label: str
+
+    @property
+    def text(self) -> str:
+        return self.spec.text
+
+    @property
+    def tuned(self) -> str | None:
+        """The hyperparameter that the grid varies, or None."""
+        grid = self.found.record.grid
+        return grid.hyperparameter if grid and len(self.members) > 1 else None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Runs that are computed together: the seeds of one aligned triple, a grid whole."""
+
+    entry: Entry
+    task: Found[TaskPlugin]
+    data: DataIdentity
+    seeds: tuple[int, ...]
+    schedule: Schedule
+
+    def batching(self, platform: str) -> Batching:
+        """How it is laid out on a platform: a fixed property of the task."""
+        rule = self.task.record.batching
+        return rule.get(platform) or rule.get("default", "vmap")
+
+    def keys(self, batching: Batching) -> list[CellKey]:
+        """The cells of the block, members outermost."""
+        members = self.entry.members
+        grid = tuple(member.text for member in members) if len(members) > 1 else ()
+        record = self.task.record
+        return [
+            CellKey(
+                optimizer=member.text,
+                entry=self.entry.text,
+                weights=self.entry.weights_id,
+                task=record.name,
+                data=self.data,
+                seed=seed,
+                schedule=self.schedule,
+                block_seeds=self.seeds,
+                grid=grid,
+                batching=batching,
+                numerics=(
+                    LOOP_NUMERICS_VERSION,
+                    record.numerics_version,
+                    self.entry.found.record.numerics_version,
+                ),
+            )
+            for member in members
+            for seed in self.seeds
+        ]
+
+    def layouts(self) -> list[Batching]:
+        """The layouts it may have been computed in, on whatever platform; vmap first."""
+        rule = self.task.record.batching
+        return sorted({*rule.values()} or {"vmap"}, key=lambda b: b != "vmap")
+
+
+@dataclass(frozen=True)
+class SkippedTask:
+    """A task that cannot run here, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an evaluation will do.
+
+    Attributes:
+      entries: optimizers in the order asked for.
+      reference: canonical text of the entry that scores are relative to, or None.
+      reference_added: the reference was not asked for by name.
+      tasks: that can run here, in table order.
+      skipped: tasks whose data are missing.
+      blocks: tasks outermost, so that tasks are completed one after the other.
+      settings: of the run folder.
+      selection: how data sets were replaced.
+      output: the run folder.
+      suite: name of the suite, or None.
+      fingerprints: of the data sets, by name, with what their source looked like; kept in the run
+        folder so that a repeated command need not decode anything.
+    """
+
+    entries: tuple[Entry, ...]
+    reference: str | None
+    reference_added: bool
+    tasks: tuple[Found[TaskPlugin], ...]
+    skipped: tuple[SkippedTask, ...]
+    blocks: tuple[Block, ...]
+    settings: RunSettings
+    selection: DataSelection
+    output: Path
+    suite: str | None
+    fingerprints: dict[str, Any]
+
+
+def make_plan(config: EvalConfig) -> Plan:
+    """Checks a request against what is installed and splits it into blocks.
+
+    Raises:
+      UsageError: something asked for is unknown, out of range or contradictory.
+      WeightsError: weights are missing or not what they should be.
+      DataMissingError: the data of every task are missing.
+      StoreError: the run folder cannot hold this run.
+    """
+    config.check()
+    selection = DataSelection.parse(config.data, published_splits=config.published_splits)
+    tasks, horizon = _tasks(config)
+    schedule = config.schedule(horizon)
+    asked = {
+        spec.text: (spec, found) for spec, found in map(_checked, parse_list(config.optimizers))
+    }
+    requested, reference = set(asked), None
+    if config.reference:
+        spec, found = _checked(parse(config.reference))
+        reference = spec.text
+        # First, so that scores can be shown as soon as another optimizer finishes a task.
+        asked = {reference: (spec, found), **asked}
+    entries = tuple(_entry(spec, found) for spec, found in asked.values())
+    output = config.output or Path("celo-runs") / _folder_name(config)
+    settings = RunSettings(schedule, config.published_splits, selection.text)
+    fingerprints = _known_fingerprints(output)
+    identities, skipped = _identities(tasks, selection, fingerprints)
+    runnable = tuple(task for task in tasks if task.record.name in identities)
+    blocks = tuple(
+        Block(entry, task, identities[task.record.name], seeds, schedule)
+        for task in runnable
+        for entry in entries
+        for seeds in seed_blocks(config.seeds)
+    )
+    return Plan(
+        entries=entries,
+        reference=reference,
+        reference_added=reference is not None and reference not in requested,
+        tasks=runnable,
+        skipped=skipped,
+        blocks=blocks,
+        settings=settings,
+        selection=selection,
+        output=output,
+        suite=config.suite,
+        fingerprints=fingerprints,
+    )
+
+
+def seed_blocks(seeds: Iterable[int]) -> list[tuple[int, ...]]:
+    """Groups seeds by aligned triple (0-2, 3-5, ...), whatever their order."""
+    triples: dict[int, list[int]] = {}
+    for seed in sorted(seeds):
+        triples.setdefault(seed // SEEDS_PER_BLOCK, []).append(seed)
+    return [tuple(members) for members in triples.values()]
+
+
+def _checked(spec: OptimizerSpec) -> tuple[OptimizerSpec, Found[OptimizerPlugin]]:
+    if spec.source in ("optax", "lo"):
+        raise UsageError(
+            f"optimizers of {spec.source!r} are not supported by this version of celo",
+            hint="`celo plugins list` shows the installed ones",
+        )
+    found = registry.optimizer(spec.name, spec.source)
+    return check(spec, found.record), found
+
+
+def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:
+    record = found.record
+    members = (spec,)
+    if record.grid and record.grid.hyperparameter not in dict(spec.hyperparameters):
+        name = record.grid.hyperparameter
+        members = tuple(spec.with_hyperparameters(**{name: v}) for v in record.grid.values)
+    if record.kind == "hand-crafted":
+        return Entry(spec, found, None, None, members, spec.text)
+    if is_random(spec.weights):
+        return Entry(spec, found, None, f"random:{random_seed(spec)}", members, spec.text)
+    weights = weights_of(spec, record)
+    label = spec.text + ("[bundled]" if weights.origin == "bundled" else "")
+    return Entry(spec, found, weights, weights.content_hash, members, label)
+
+
+def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
+    names, horizon = list(config.tasks), DEFAULT_STEPS
+    if config.suite is not None:
+        suite = registry.suite(config.suite).record
+        horizon = suite.steps
+        chosen = [registry.task(name) for name in suite.tasks]
+        if not names:
+            return chosen, horizon
+        wanted = {registry.task(name).record.name for name in names}
+        foreign = wanted - {found.record.name for found in chosen}
+        if foreign:
+            raise UsageError(
+                f"{', '.join(sorted(foreign))} is not in the suite {suite.name!r}",
+                hint=f"`celo suites show {suite.name}` lists its tasks; leave --suite out to run "
+                "any task",
+            )
+        return [found for found in chosen if found.record.name in wanted], horizon
+    found = {f.record.name: f for f in (registry.task(name) for name in names)}
+    return list(found.values()), horizon
+
+
+def _folder_name(config: EvalConfig) -> str:
+    if config.suite is not None:
+        return registry.suite(config.suite).record.name
+    return registry.task(config.tasks[0]).record.name if len(config.tasks) == 1 else "tasks"
+
+
+def _identities(
+    tasks: list[Found[TaskPlugin]], selection: DataSelection, note: dict[str, Any]
+) -> tuple[dict[str, DataIdentity], tuple[SkippedTask, ...]]:
+    """Which data each task will see; decodes a set only if its source has changed (`note`)."""
+    from celo.data import describe, fingerprint
+
+    by_set: dict[str, DataIdentity | CeloError] = {}
+    for name in dict.fromkeys(task.record.data_set for task in tasks):
+        try:
+            state = describe(name, selection)
+            if state.missing:
+                raise DataMissingError(state.missing)
+            known = note.get(name)
+            if not known or known.get("stat_key") != state.stat_key:
+                known = {"stat_key": state.stat_key, "sha256": fingerprint(name, selection)}
+                note[name] = known
+            by_set[name] = DataIdentity(
+                name, state.kind, state.label, known["sha256"], selection.published_splits
+            )
+        except DataMissingError as error:
+            by_set[name] = error
+    identities: dict[str, DataIdentity] = {}
+    skipped: list[SkippedTask] = []
+    missing: dict[str, CeloError] = {}
+    for task in tasks:
+        value = by_set[task.record.data_set]
+        if isinstance(value, DataIdentity):
+            identities[task.record.name] = value
+        else:
+            missing[task.record.data_set] = value
+            skipped.append(SkippedTask(task.record.name, value.message))
+    if missing and not identities:
+        first = next(iter(missing.values()))
+        raise DataMissingError(first.message, hint=first.hint)
+    return identities, tuple(skipped)
+
+
+FINGERPRINTS_NOTE = "fingerprints"
+
+
+def _known_fingerprints(output: Path) -> dict[str, Any]:
+    if not (output / "run.json").exists():
+        return {}
+    return Run.open(output).read_note(FINGERPRINTS_NOTE)

@@ -1,0 +1,83 @@
+"""What an evaluation hands back: to the command line, and to Python through `celo.evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from celo.evaluation.cells import Cell
+from celo.evaluation.plan import Plan
+from celo.evaluation.runner import Outcome
+from celo.evaluation.scores import ScoreOptions
+from celo.evaluation.store import Run
+from celo.evaluation.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    import pandas
+
+STATISTICS_NOTE = "statistics"
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """A finished evaluation.
+
+    Attributes:
+      path: the run folder, or None if the results were not kept.
+      summary: scores, statistics and costs.
+      cells: every run, tuning trials included, with its curves.
+    """
+
+    path: Path | None
+    summary: Summary
+    cells: list[Cell]
+
+    @property
+    def complete(self) -> bool:
+        return self.summary.complete
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row a task, optimizer and seed: final loss, scores, status, hyperparameters."""
+        import pandas
+
+        rows = [asdict(result) for result in self.summary.tasks]
+        return pandas.DataFrame(rows)
+
+    def aggregate(self) -> pandas.DataFrame:
+        """One row an optimizer and metric: value and 95 % interval."""
+        import pandas
+
+        return pandas.DataFrame([asdict(row) for row in self.summary.aggregate])
+
+    def render(self, format_: str = "table") -> str:
+        """The text that `celo report --format` prints."""
+        from celo.evaluation.tables import render
+
+        return render(self.summary, format_)
+
+
+def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
+    """Scores and statistics of the blocks of a plan; statistics are cached in the run folder."""
+    notes = [f"{task.name} was skipped: {task.reason}" for task in plan.skipped]
+    seeds = sorted({seed for block in plan.blocks for seed in block.seeds})
+    cache, known = _open_cache(outcome.run)
+    summary = summarize(
+        outcome.cells,
+        reference=plan.reference,
+        options=ScoreOptions(),
+        entries=[entry.text for entry in plan.entries],
+        tasks=[task.record.name for task in plan.tasks],
+        seeds=seeds,
+        complete=outcome.complete,
+        notes=notes,
+        cache=cache,
+    )
+    if cache.keys() != known:
+        outcome.run.write_note(STATISTICS_NOTE, cache)
+    return EvaluationResult(outcome.run.path, summary, outcome.cells)
+
+
+def _open_cache(run: Run) -> tuple[dict[str, Any], set[str]]:
+    cache = run.read_note(STATISTICS_NOTE)
+    return cache, set(cache)

@@ -1,0 +1,211 @@
+"""What an entry point resolves to: declarations, no implementation, no JAX.
+
+A record says what a thing is called, what it needs and where its implementation is (a string
+target such as `"celo_plugins.celo:build"`, imported on first use). Commands that only list or
+check names import records and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+API_VERSION = 1
+"""Version of the contracts in this module and in `celo.protocol`."""
+
+Kind = Literal["learned", "hand-crafted"]
+Batching = Literal["vmap", "map"]
+
+
+def canonical_name(name: str) -> str:
+    """The form under which names are compared: lower case, `-` for `_` and spaces."""
+    return re.sub(r"[_\s]+", "-", name.strip()).lower()
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """One keyword of a plugin's `build`.
+
+    Attributes:
+      name: the keyword, an identifier.
+      type: float, int, bool or str.
+      default: value used when it is not given.
+      low: smallest allowed value (inclusive), or None.
+      high: largest allowed value (inclusive), or None.
+      choices: allowed values, for str; empty means any.
+      traceable: may be a traced array (so that a grid of values is one vmapped axis).
+      help: one line with units.
+    """
+
+    name: str
+    type: Literal["float", "int", "bool", "str"]
+    default: Any
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    traceable: bool = False
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What "tuned" means for a hand-crafted optimizer.
+
+    Attributes:
+      hyperparameter: name of the tuned hyperparameter.
+      values: its values, in increasing order.
+      source: where this choice of values comes from.
+    """
+
+    hyperparameter: str
+    values: tuple[float, ...]
+    source: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stage of meta-training.
+
+    Attributes:
+      number: as in `--phase N`.
+      frozen: substrings of theta's leaf paths that this phase does not train.
+      summary: one line.
+    """
+
+    number: int
+    frozen: tuple[str, ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class OptimizerPlugin:
+    """An optimizer, learned or hand-crafted.
+
+    Attributes:
+      name: what users type; canonical form (`canonical_name`).
+      kind: learned optimizers need weights (theta); hand-crafted ones have a tuning grid.
+      summary: one line.
+      build: string target. Called with hyperparameters as keywords; returns a
+        `celo.protocol.LearnedOptimizer` (learned) or `celo.protocol.Optimizer`.
+      aliases: other names, such as those of the published code.
+      citation: paper and section.
+      api_version: of the contracts it was written for.
+      numerics_version: raised whenever its numbers change; part of every result's identity.
+      hyperparameters: what may stand behind the colon in `name:key=value`.
+      reads: what it needs besides gradients: "num_steps" at init, "loss" at update.
+      zoo_id: learned: the zoo entry that `name` without `@` means.
+      phases: learned: the stages of meta-training.
+      grid: hand-crafted: what `name` alone (tuned) runs.
+    """
+
+    name: str
+    kind: Kind
+    summary: str
+    build: str
+    aliases: tuple[str, ...] = ()
+    citation: str = ""
+    api_version: int = API_VERSION
+    numerics_version: int = 1
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    reads: tuple[Literal["num_steps", "loss"], ...] = ()
+    zoo_id: str | None = None
+    phases: tuple[Phase, ...] = ()
+    grid: Grid | None = None
+
+
+@dataclass(frozen=True)
+class TaskPlugin:
+    """A task: a network, a loss and the data it is trained on.
+
+    Attributes:
+      name: exact spelling shown in tables; compared by `canonical_name`.
+      family: the kind of network, for grouping ("MLP classifier", ...).
+      summary: one line.
+      build: string target. Called as `build(name=..., data=..., **config)`; returns a
+        `celo.protocol.Task`. `data` is a `celo.data.DataSelection`.
+      config: keywords of `build`: the typed configuration.
+      data_set: name of the data set it needs.
+      batch_size: rows of a training batch.
+      parameters: number of trainable parameters.
+      aliases: other names.
+      citation: where it is defined.
+      api_version: of the contracts it was written for.
+      numerics_version: raised whenever its numbers change; part of every result's identity.
+      batching: how a block of runs is laid out, by platform ("cpu", "gpu", "tpu"; "default"):
+        one vmapped axis or one run after the other. A property of the task, measured, never
+        chosen by free memory.
+    """
+
+    name: str
+    family: str
+    summary: str
+    build: str
+    data_set: str
+    batch_size: int
+    parameters: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    citation: str = ""
+    api_version: int = API_VERSION
+    numerics_version: int = 1
+    batching: Mapping[str, Batching] = field(default_factory=lambda: {"default": "vmap"})
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A named, versioned list of tasks with the horizon at which they are compared.
+
+    Attributes:
+      name: what users type.
+      tasks: names of tasks, in table order.
+      steps: default number of training steps (the horizon).
+      summary: one line.
+      version: raised whenever the list or the horizon changes.
+      provenance: where the list comes from and how sure it is.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    steps: int
+    summary: str
+    version: int = 1
+    provenance: str = ""
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set and where it may come from.
+
+    Attributes:
+      name: as in file names and `CELO_DATA_DIR`.
+      summary: one line.
+      load: string target. Called with a `celo.data.local.Location`-like path or None for embedded
+        sets; see `celo.data`.
+      kind: "image" or "text".
+      train_rows: rows of the complete training split.
+      test_rows: rows of the complete test split.
+      image_shape: height, width, channels.
+      num_classes: of the labels.
+      licence: of the data.
+      citation: authors and year.
+      embedded: comes with a dependency; needs no files.
+    """
+
+    name: str
+    summary: str
+    load: str
+    kind: Literal["image", "text"]
+    train_rows: int
+    test_rows: int
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    licence: str
+    citation: str = ""
+    embedded: bool = False
+    api_version: int = API_VERSION
+
+
+Record = OptimizerPlugin | TaskPlugin | Suite | DataSet

@@ -1,0 +1,296 @@
+"""Finds plugins: optimizers, tasks, suites and data sets, ours and everybody's, by entry point.
+
+One entry point resolves to one record or to a collection of records (`celo.records`), in a module
+that imports nothing heavy. Loading is guarded: a plugin that raises, exits, prints or resolves to
+something else becomes one `Broken` entry and harms nothing else. Nothing is cached across failures.
+
+Environment:
+  CELO_PLUGINS: comma-separated names of the distributions whose plugins are used besides `celo`
+    itself; set but empty means none. Unset means all.
+  CELO_STRICT_PLUGINS: `1` raises the first plugin error instead of recording it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+from celo.errors import BrokenPluginError, UnknownNameError
+from celo.records import (
+    API_VERSION,
+    DataSet,
+    OptimizerPlugin,
+    Suite,
+    TaskPlugin,
+    canonical_name,
+)
+
+FIRST_PARTY = "celo"
+
+R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a record was found.
+
+    Attributes:
+      distribution: name of the installed distribution.
+      version: its version.
+      entry_point: `name = target` as declared.
+    """
+
+    distribution: str
+    version: str
+    entry_point: str
+
+
+@dataclass(frozen=True)
+class Found(Generic[R]):
+    """A usable record and where it comes from."""
+
+    record: R
+    origin: Origin
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An entry point that cannot be used, with the reason in one line."""
+
+    name: str
+    reason: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Group(Generic[R]):
+    """Everything found under one entry-point group.
+
+    Attributes:
+      what: what its members are called in messages.
+      found: by canonical name; ours win a clash, then the distribution first in the alphabet.
+      aliases: canonical alias -> canonical name.
+      shadowed: records that lost a clash, reachable as `distribution:name`.
+      broken: entry points that could not be used.
+    """
+
+    what: str
+    found: dict[str, Found[R]]
+    aliases: dict[str, str]
+    shadowed: tuple[Found[R], ...]
+    broken: tuple[Broken, ...]
+
+    def __iter__(self) -> Iterator[Found[R]]:
+        return iter(self.found.values())
+
+    def names(self) -> list[str]:
+        return [entry.record.name for entry in self.found.values()]
+
+    def get(self, name: str, distribution: str | None = None) -> Found[R]:
+        """The entry of this name or alias.
+
+        Args:
+          name: any spelling (`canonical_name`).
+          distribution: take the one of this distribution, even where another one wins the name.
+
+        Raises:
+          UnknownNameError: nothing has this name; the message lists the nearest ones.
+          BrokenPluginError: something has it, but cannot be used.
+        """
+        wanted = canonical_name(name)
+        if distribution is not None:
+            home = canonical_name(distribution)
+            for entry in (*self.found.values(), *self.shadowed):
+                names = (entry.record.name, *getattr(entry.record, "aliases", ()))
+                if canonical_name(entry.origin.distribution) == home and wanted in map(
+                    canonical_name, names
+                ):
+                    return entry
+        else:
+            wanted = self.aliases.get(wanted, wanted)
+            if wanted in self.found:
+                return self.found[wanted]
+        for broken in self.broken:
+            if canonical_name(broken.name) == wanted:
+                raise BrokenPluginError(
+                    f"the {self.what} {broken.name!r} of {broken.origin.distribution} "
+                    f"{broken.origin.version} is broken: {broken.reason}",
+                    hint="update or uninstall that package; `celo plugins list` shows its state",
+                )
+        raise UnknownNameError(
+            f"unknown {self.what} {name!r}" + (f" in {distribution}" if distribution else ""),
+            hint=self._suggestion(wanted),
+        )
+
+    def _suggestion(self, wanted: str) -> str:
+        known = [*self.found, *self.aliases]
+        near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+        names = [self.found[self.aliases.get(n, n)].record.name for n in near]
+        if names:
+            return f"did you mean {' or '.join(dict.fromkeys(names))}?"
+        return (
+            f"known: {', '.join(self.names())}" if len(known) <= 40 else f"{len(known)} are known"
+        )
+
+
+def optimizers() -> Group[OptimizerPlugin]:
+    return _discover("celo.optimizers", "optimizer", OptimizerPlugin)
+
+
+def tasks() -> Group[TaskPlugin]:
+    return _discover("celo.tasks", "task", TaskPlugin)
+
+
+def suites() -> Group[Suite]:
+    return _discover("celo.suites", "suite", Suite)
+
+
+def data_sets() -> Group[DataSet]:
+    return _discover("celo.data", "data set", DataSet)
+
+
+def optimizer(name: str, distribution: str | None = None) -> Found[OptimizerPlugin]:
+    return optimizers().get(name, distribution)
+
+
+def task(name: str, distribution: str | None = None) -> Found[TaskPlugin]:
+    return tasks().get(name, distribution)
+
+
+def suite(name: str) -> Found[Suite]:
+    return suites().get(name)
+
+
+def data_set(name: str) -> Found[DataSet]:
+    return data_sets().get(name)
+
+
+def resolve(target: str) -> Any:
+    """Imports what a record's string target `"package.module:attribute"` names.
+
+    Raises:
+      BrokenPluginError: the module or the attribute is missing or fails on import.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        if _strict():
+            raise
+        raise BrokenPluginError(
+            f"the implementation {target!r} cannot be imported: {_reason(error)}",
+            hint="CELO_STRICT_PLUGINS=1 shows the whole traceback",
+        ) from error
+
+
+def _strict() -> bool:
+    return os.environ.get("CELO_STRICT_PLUGINS", "") not in ("", "0")
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+# A discovery in which something failed may succeed next time (a file system that was away), so only
+# whole results are kept.
+_complete: dict[tuple[str, str | None, bool], Group[Any]] = {}
+
+
+def _discover(group: str, what: str, kind: type[R]) -> Group[R]:
+    allowed, strict = os.environ.get("CELO_PLUGINS"), _strict()
+    key = (group, allowed, strict)
+    if key not in _complete:
+        result = _load_group(metadata.entry_points(group=group), what, kind, allowed, strict)
+        if result.broken:
+            return result
+        _complete[key] = result
+    return _complete[key]
+
+
+def forget() -> None:
+    """Forgets what was discovered, so that newly installed distributions are seen."""
+    _complete.clear()
+
+
+def _load_group(
+    points: Iterable[metadata.EntryPoint],
+    what: str,
+    kind: type[R],
+    allowed: str | None,
+    strict: bool,
+) -> Group[R]:
+    wanted = None if allowed is None else {canonical_name(d) for d in allowed.split(",") if d}
+    entries: list[Found[R]] = []
+    broken: list[Broken] = []
+    for point in points:
+        origin = _origin(point)
+        if wanted is not None and canonical_name(origin.distribution) not in {FIRST_PARTY, *wanted}:
+            continue
+        try:
+            entries.extend(Found(record, origin) for record in _records(_load(point), kind))
+        except (Exception, SystemExit) as error:
+            if strict:
+                raise
+            broken.append(Broken(point.name, _reason(error), origin))
+    return _arrange(what, entries, broken)
+
+
+def _arrange(what: str, entries: list[Found[R]], broken: list[Broken]) -> Group[R]:
+    ours = [entry for entry in entries if entry.origin.distribution == FIRST_PARTY]
+    others = sorted(
+        (entry for entry in entries if entry.origin.distribution != FIRST_PARTY),
+        key=lambda entry: (canonical_name(entry.origin.distribution), entry.name),
+    )
+    found: dict[str, Found[R]] = {}
+    aliases: dict[str, str] = {}
+    shadowed: list[Found[R]] = []
+    for entry in (*ours, *others):
+        name = canonical_name(entry.record.name)
+        if name in found:
+            shadowed.append(entry)
+        else:
+            found[name] = entry
+    for name, entry in found.items():
+        for alias in getattr(entry.record, "aliases", ()):
+            if canonical_name(alias) not in found:
+                aliases.setdefault(canonical_name(alias), name)
+    return Group(what, found, aliases, tuple(shadowed), tuple(broken))
+
+
+def _load(point: metadata.EntryPoint) -> Any:
+    # What a plugin prints on import must not end up in the middle of our JSON.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return point.load()
+
+
+def _records(value: Any, kind: type[R]) -> list[R]:
+    records = [value] if isinstance(value, kind) else value
+    if not isinstance(records, (list, tuple)) or not all(isinstance(r, kind) for r in records):
+        raise TypeError(f"resolves to {type(value).__name__}, expected {kind.__name__}")
+    for record in records:
+        if record.api_version != API_VERSION:
+            raise ValueError(
+                f"{record.name!r} was written for API version {record.api_version}, "
+                f"this celo has {API_VERSION}"
+            )
+    return list(records)
+
+
+def _origin(point: metadata.EntryPoint) -> Origin:
+    name, version = "unknown", "unknown"
+    if point.dist is not None:
+        with contextlib.suppress(Exception):  # damaged metadata of one distribution
+            name, version = point.dist.name or name, point.dist.version or version
+    return Origin(name, version, f"{point.name} = {point.value}")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from celo.errors import UsageError
+from celo.records import Hyperparameter, OptimizerPlugin
+from celo.spec import OptimizerSpec, check, parse, parse_list
+
+RECORD = OptimizerPlugin(
+    name="toy",
+    kind="hand-crafted",
+    summary="",
+    build="m:b",
+    hyperparameters=(
+        Hyperparameter("lr", "float", 1e-3, low=0.0, high=10.0, traceable=True),
+        Hyperparameter("n", "int", 3, low=1),
+        Hyperparameter("nesterov", "bool", False),
+        Hyperparameter("mode", "str", "a", choices=("a", "b")),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("celo", "celo"),
+        (" Celo_Phase1 ", "celo-phase1"),
+        ("adam:lr=1e-3", "adam:lr=0.001"),
+        ("adam:lr=1e-3,b1=0.9", "adam:b1=0.9,lr=0.001"),
+        ("optax:lion", "optax:lion"),
+        ("optax:lion:lr=1", "optax:lion:lr=1"),
+        ("celo@celo-adam", "celo@celo-adam"),
+        ("celo@random:3", "celo@random:3"),
+        ("celo@random:3:n=2", "celo@random:3:n=2"),
+        ("celo@hf:org/name@v1.0:n=2", "celo@hf:org/name@v1.0:n=2"),
+        ("celo@./a/b.safetensors+clip:1.0+wd:1e+3", "celo@./a/b.safetensors+clip:1.0+wd:1e+3"),
+        ("adam:lr=1e+1+clip:3", "adam:lr=10.0+clip:3"),
+        ("a:flag=TRUE", "a:flag=true"),
+    ],
+)
+def test_canonical_text(text: str, canonical: str) -> None:
+    assert parse(text).text == canonical
+    assert parse(canonical) == parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "  ", "@x", "celo@", "adam:lr=", "adam:lr=1,lr=2", "celo+", "a b", "-x", "a:1=2"]
+)
+def test_what_is_no_optimizer_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse(text)
+
+
+def test_lists() -> None:
+    specs = parse_list(["celo,adam:lr=1,b1=2,sgd", "celo", "sgdm"])
+    assert [s.text for s in specs] == ["celo", "adam:b1=2,lr=1", "sgd", "sgdm"]
+    with pytest.raises(UsageError):
+        parse_list(["celo,,adam"])
+
+
+_names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
+_keys = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
+_values = st.one_of(
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.from_regex(r"[a-z]{2,5}x", fullmatch=True),
+)
+
+
+@given(
+    name=_names,
+    source=st.none() | _names,
+    weights=st.none() | st.from_regex(r"[a-z./][a-z0-9./_-]{0,12}", fullmatch=True),
+    hyperparameters=st.dictionaries(_keys, _values, max_size=3),
+    modifiers=st.lists(st.tuples(_names, st.none() | st.just("0.5")), max_size=2),
+)
+def test_text_reads_back_as_the_same_spec(name, source, weights, hyperparameters, modifiers):
+    spec = OptimizerSpec(
+        name, source, weights, tuple(sorted(hyperparameters.items())), tuple(modifiers)
+    )
+    assert parse(spec.text) == spec
+
+
+def test_values_get_their_declared_types() -> None:
+    spec = check(parse("TOY:lr=1,n=2.0,nesterov=true,mode=b"), RECORD)
+    values = dict(spec.hyperparameters)
+    assert values == {"lr": 1.0, "n": 2, "nesterov": True, "mode": "b"}
+    assert type(values["lr"]) is float and type(values["n"]) is int
+    assert check(parse("toy:lr=1"), RECORD).text == check(parse("toy:lr=1.0"), RECORD).text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("toy:rate=1", "no hyperparameter 'rate'"),
+        ("toy:lr=-1", "at least 0"),
+        ("toy:lr=11", "at most 10"),
+        ("toy:lr=fast", "a number"),
+        ("toy:lr=nan", "a number"),
+        ("toy:n=1.5", "a whole number"),
+        ("toy:nesterov=1", "true or false"),
+        ("toy:mode=c", "one of a, b"),
+        ("toy@x", "has no weights"),
+        ("toy+wd:1", "not supported by this version"),
+    ],
+)
+def test_wrong_values_are_named(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check(parse(text), RECORD)
