@@ -1,0 +1,288 @@
+"""`celo zoo`: pretrained weights: list, show, pull, verify, path, rm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from celo.cli.output import format_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from celo_zoo import Card, Check, PullResult
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from celo_zoo import cards
+
+    return [name for name in cards() if name.startswith(incomplete)]
+
+
+_NAME = click.argument("name", shell_complete=_complete)
+
+
+@click.group("zoo")
+def command() -> None:
+    """Pretrained weights: where they are, what they are, whether they are what they claim.
+
+    Looked for in CELO_ZOO_PATH (a folder of NAME/theta.state or NAME/theta.safetensors), in the
+    cache, on the Hugging Face hub, and among the bundled weights, in this order.
+    """
+
+
+@command.command("list")
+@format_option("table", "json")
+def list_(format_: str) -> None:
+    """List the weights of the zoo and where they are now."""
+    from celo_zoo import cards
+
+    entries = [_entry(card) for card in cards().values()]
+    if format_ == "json":
+        print_json(entries)
+        return
+    rows = [
+        [
+            entry["name"],
+            f"{entry['numbers']:,}",
+            _size(entry["bytes"]),
+            entry["location"],
+            entry["status"],
+        ]
+        for entry in entries
+    ]
+    print_table(["name", "numbers", "file", "where", "status"], rows, numeric=(1, 2))
+    for problem in dict.fromkeys(entry["problem"] for entry in entries if entry["problem"]):
+        say(problem)
+    if any(entry["location"] == "not here" for entry in entries):
+        say("get weights with `celo zoo pull NAME`; `celo zoo show NAME` tells more")
+
+
+@command.command("show")
+@_NAME
+@format_option("text", "json")
+def show(name: str, format_: str) -> None:
+    """Show what is known about the weights NAME."""
+    from celo_zoo import card
+
+    entry = card(name)
+    state = _entry(entry)
+    if format_ == "json":
+        print_json({"schema": 1, **state, **_details(entry)})
+        return
+    unknown = "not known; the first pull records it"
+    lines = [
+        ("name", " or ".join([entry.id, *entry.aliases])),
+        ("what", entry.summary),
+        ("optimizer", entry.optimizer),
+        ("where", f"{state['location']} ({state['status']})"),
+        ("path", state["path"] or "-"),
+        ("hub", f"{entry.repository}, file {entry.file}"),
+        ("revision", state["revision"] or unknown),
+        ("bytes", _count(state["bytes"]) or unknown),
+        ("sha256", state["sha256"] or unknown),
+        ("content hash", state["content_hash"] or unknown),
+        ("leaves", f"{len(entry.leaves)} arrays, {entry.numbers:,} numbers"),
+        ("licence", entry.licence),
+        ("citation", entry.citation),
+        ("recipe", entry.recipe),
+        *(("limit", limit) for limit in entry.limits),
+    ]
+    for key, value in lines:
+        _print_field(key, value)
+    for leaf in entry.leaves:
+        click.echo(f"  {leaf.path}  {leaf}")
+    if state["problem"]:
+        say(state["problem"])
+
+
+@command.command("pull")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=_complete)
+@click.option("--revision", help="Branch, tag or commit [default: the known one, else main].")
+@click.option("--force", is_flag=True, help="Fetch again what is in the cache already.")
+@format_option("text", "json")
+def pull(names: tuple[str, ...], revision: str | None, force: bool, format_: str) -> None:
+    """Fetch weights from the hub into the cache and check them.
+
+    NAME is an entry of the zoo or hf:ORGANISATION/REPOSITORY[@REVISION].
+    """
+    import celo_zoo
+
+    results = []
+    for name in names:
+        result = celo_zoo.pull(name, revision=revision, force=force)
+        results.append(_pulled(result))
+        _say_pulled(result)
+        if format_ == "text":
+            click.echo(str(result.path))
+    if format_ == "json":
+        print_json({"schema": 1, "weights": results})
+
+
+@command.command("verify")
+@click.argument("names", nargs=-1, metavar="[NAME|PATH]...", shell_complete=_complete)
+@format_option("table", "json")
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
+    """Check weights on this machine; without names, all of them. Exit code 1 if a check fails."""
+    import celo_zoo
+
+    chosen = names or tuple(name for name in celo_zoo.cards() if celo_zoo.places(name))
+    checks = [check for name in chosen for check in celo_zoo.verify(name)]
+    ok = all(check.status != "failed" for check in checks)
+    if format_ == "json":
+        print_json({"schema": 1, "ok": ok, "checks": [_check(check) for check in checks]})
+    else:
+        _print_checks(checks)
+        if not chosen:
+            say("no weights of the zoo are on this machine; get some with `celo zoo pull NAME`")
+    if not ok:
+        ctx.exit(1)
+
+
+@command.command("path")
+@_NAME
+@format_option("text", "json")
+def path(name: str, format_: str) -> None:
+    """Print the file that NAME means now."""
+    from celo_zoo import weights_path
+
+    found = weights_path(name)
+    if format_ == "json":
+        print_json({"schema": 1, "name": name, "path": str(found)})
+    else:
+        click.echo(str(found))
+
+
+@command.command("rm")
+@_NAME
+@format_option("text", "json")
+def rm(name: str, format_: str) -> None:
+    """Remove NAME from the cache, with the record that later pulls are held against."""
+    import celo_zoo
+
+    where = celo_zoo.parse_locator(name)
+    if where.kind not in ("zoo", "hub"):
+        raise click.UsageError(f"{name} is not an entry of the cache; celo removes only those")
+    folder = celo_zoo.remove(where.text)
+    if format_ == "json":
+        print_json({"schema": 1, "name": where.text, "removed": str(folder)})
+    else:
+        say(f"removed {folder}")
+
+
+def _entry(card: Card) -> dict[str, Any]:
+    """What `list` and `show` tell about an entry: its card, and its state on this machine."""
+    import celo_zoo
+    from celo.errors import WeightsError
+
+    location, status, problem, file, revision = "not here", "-", None, None, card.revision
+    sha256, size, content = card.sha256, card.bytes, card.content_hash
+    try:
+        found = celo_zoo.places(card.id)
+        if found:
+            location, status, file = found[0].origin, "damaged", str(found[0].path)
+            weights = celo_zoo.load_weights(card.id, allow_network=False)
+            status = "verified" if weights.verified else "unverified"
+            content = weights.content_hash
+        record = celo_zoo.read_record(card.id) if location == "cache" else None
+        if record is not None:
+            sha256, size, revision = record.sha256, record.bytes, record.revision
+    except WeightsError as error:
+        problem = str(error)
+    return {
+        "name": card.id,
+        "optimizer": card.optimizer,
+        "summary": card.summary,
+        "arrays": len(card.leaves),
+        "numbers": card.numbers,
+        "bytes": size,
+        "location": location,
+        "status": status,
+        "path": file,
+        "revision": revision,
+        "sha256": sha256,
+        "content_hash": content,
+        "problem": problem,
+    }
+
+
+def _details(card: Card) -> dict[str, Any]:
+    return {
+        "aliases": card.aliases,
+        "repository": card.repository,
+        "file": card.file,
+        "licence": card.licence,
+        "citation": card.citation,
+        "recipe": card.recipe,
+        "limits": card.limits,
+        "leaves": [{"path": x.path, "shape": x.shape, "dtype": x.dtype} for x in card.leaves],
+        "named_tuples": dict(card.named_tuples),
+    }
+
+
+def _pulled(result: PullResult) -> dict[str, Any]:
+    record = result.record
+    return {
+        "name": record.name,
+        "path": str(result.path),
+        "downloaded": result.downloaded,
+        "verified": result.verified,
+        "repository": record.repository,
+        "file": record.file,
+        "revision": record.revision,
+        "bytes": record.bytes,
+        "sha256": record.sha256,
+        "content_hash": record.content_hash,
+    }
+
+
+def _say_pulled(result: PullResult) -> None:
+    record = result.record
+    done = "pulled" if result.downloaded else "already here"
+    say(f"{record.name}: {done}, {record.repository}/{record.file}, {record.bytes:,} bytes")
+    say(f"  revision {record.revision}")
+    say(f"  sha256   {record.sha256}")
+    if result.verified:
+        say("  verified: the content is what the card says")
+    else:
+        say("  unverified: the card has no checksum; this one is recorded and enforced from now on")
+
+
+def _check(check: Check) -> dict[str, str]:
+    return {
+        "name": check.name,
+        "path": str(check.path),
+        "what": check.what,
+        "status": check.status,
+        "detail": check.detail,
+    }
+
+
+def _print_checks(checks: list[Check]) -> None:
+    file = None
+    for check in checks:
+        if (check.name, check.path) != file:
+            file = (check.name, check.path)
+            click.echo(f"{check.name}  {check.path}")
+        click.echo(f"  {check.status:<7}  {check.what}: {check.detail}")
+
+
+def _print_field(key: str, value: str) -> None:
+    import shutil
+
+    width = min(shutil.get_terminal_size().columns, 100)
+    click.echo(
+        click.wrap_text(
+            f"{key:<12}  {value}", width=width, initial_indent="", subsequent_indent=" " * 14
+        )
+    )
+
+
+def _count(number: int | None) -> str | None:
+    return None if number is None else f"{number:,}"
+
+
+def _size(number: int | None) -> str:
+    if number is None:
+        return "?"
+    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"

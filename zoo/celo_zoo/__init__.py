@@ -1,0 +1,88 @@
+"""The zoo: pretrained weights of learned optimizers, found, pulled, checked and loaded.
+
+`cards()` and `card(name)` cost nothing; everything that touches arrays is imported on first use.
+No JAX anywhere: a tree of weights is nested dictionaries of numpy arrays.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from celo_zoo.catalogue import Card, Leaf, card, cards, find_card
+from celo_zoo.location import (
+    Locator,
+    Place,
+    bundled_file,
+    parse_locator,
+    places,
+    weights_path,
+    zoo_folder,
+)
+
+if TYPE_CHECKING:
+    from celo_zoo.formats import WeightsFile, encode_safetensors, read_weights, write_safetensors
+    from celo_zoo.loading import PullResult, Weights, load_weights, pull
+    from celo_zoo.store import Record, read_record, remove
+    from celo_zoo.tree import content_hash, flatten, unflatten
+    from celo_zoo.verifying import Check, verify
+
+_LAZY = {
+    "WeightsFile": "formats",
+    "encode_safetensors": "formats",
+    "read_weights": "formats",
+    "write_safetensors": "formats",
+    "PullResult": "loading",
+    "Weights": "loading",
+    "load_weights": "loading",
+    "pull": "loading",
+    "Record": "store",
+    "read_record": "store",
+    "remove": "store",
+    "content_hash": "tree",
+    "flatten": "tree",
+    "unflatten": "tree",
+    "Check": "verifying",
+    "verify": "verifying",
+}
+
+__all__ = [
+    "Card",
+    "Check",
+    "Leaf",
+    "Locator",
+    "Place",
+    "PullResult",
+    "Record",
+    "Weights",
+    "WeightsFile",
+    "bundled_file",
+    "card",
+    "cards",
+    "content_hash",
+    "encode_safetensors",
+    "find_card",
+    "flatten",
+    "load_weights",
+    "parse_locator",
+    "places",
+    "pull",
+    "read_record",
+    "read_weights",
+    "remove",
+    "unflatten",
+    "verify",
+    "weights_path",
+    "write_safetensors",
+    "zoo_folder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"celo_zoo.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

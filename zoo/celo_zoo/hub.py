@@ -1,0 +1,152 @@
+"""The Hugging Face hub: one file fetched by huggingface_hub itself, its failures in our words."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from celo.errors import WeightsError, WeightsMissingError
+
+_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TRUE = {"1", "on", "yes", "true"}
+
+
+class NotOnHubError(WeightsError):
+    """The repository exists, the file does not."""
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids the network (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that was fetched.
+
+    Attributes:
+      path: where it lies now.
+      file: its name in the repository.
+      commit: it belongs to; the revision asked for, where the hub told no commit.
+    """
+
+    path: Path
+    file: str
+    commit: str
+
+
+def download(repository: str, files: Sequence[str], revision: str, folder: Path) -> Download:
+    """Fetches the first of `files` that the repository has.
+
+    Args:
+      repository: `org/name`.
+      files: names in it.
+      revision: branch, tag or commit.
+      folder: where huggingface_hub keeps what it fetches; empty.
+
+    Raises:
+      WeightsMissingError: there is no network.
+      NotOnHubError: the repository has none of the files.
+      WeightsError: no such repository or revision, no access, or the transfer failed.
+    """
+    if is_offline():
+        raise WeightsMissingError("HF_HUB_OFFLINE is set")
+    for file in files[:-1]:
+        try:
+            return _download(repository, file, revision, folder)
+        except NotOnHubError:
+            continue
+    return _download(repository, files[-1], revision, folder)
+
+
+def _download(repository: str, file: str, revision: str, folder: Path) -> Download:
+    import huggingface_hub
+
+    try:
+        # Forced, because otherwise a machine without network waits through half a minute of
+        # retries; `folder` is empty, so nothing is fetched twice.
+        path = huggingface_hub.hf_hub_download(
+            repo_id=repository,
+            filename=file,
+            revision=revision,
+            cache_dir=folder,
+            force_download=True,
+            etag_timeout=_TIMEOUT,
+        )
+    except Exception as error:
+        raise _explain(error, repository, file, revision) from error
+    # huggingface_hub keeps files as snapshots/COMMIT/FILE.
+    commits = [part for part in Path(path).parts if _COMMIT.fullmatch(part)]
+    return Download(Path(path), file, commits[-1] if commits else revision)
+
+
+def _explain(error: Exception, repository: str, file: str, revision: str) -> WeightsError:
+    from huggingface_hub import errors
+
+    for cause in _chain(error):
+        if isinstance(cause, errors.GatedRepoError):
+            return WeightsError(
+                f"the hub does not let you read {repository}: it is gated",
+                hint=f"ask for access at https://huggingface.co/{repository}, then `hf auth login`",
+            )
+        if isinstance(cause, errors.RepositoryNotFoundError):
+            return WeightsError(
+                f"the hub has no repository {repository}, or it is private",
+                hint="if it is private, run `hf auth login` first",
+            )
+        if isinstance(cause, errors.RevisionNotFoundError):
+            return WeightsError(f"{repository} has no revision {revision!r}")
+        if isinstance(cause, errors.OfflineModeIsEnabled):
+            return WeightsMissingError("huggingface_hub is in offline mode")
+        if isinstance(cause, errors.HfHubHTTPError):
+            return _explain_status(cause, repository, file, revision)
+        if isinstance(cause, errors.EntryNotFoundError) and not isinstance(
+            cause, errors.LocalEntryNotFoundError
+        ):
+            return NotOnHubError(f"{repository} has no file {file} at revision {revision!r}")
+        if _is_network(cause):
+            return WeightsMissingError(
+                f"the hub cannot be reached ({cause or type(cause).__name__})"
+            )
+    if isinstance(error, errors.LocalEntryNotFoundError):
+        return WeightsMissingError("the hub cannot be reached")
+    return WeightsError(
+        f"the download of {file} from {repository} failed: {type(error).__name__}: {error}"
+    )
+
+
+def _explain_status(
+    error: BaseException, repository: str, file: str, revision: str
+) -> WeightsError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.EntryNotFoundError):
+        return NotOnHubError(f"{repository} has no file {file} at revision {revision!r}")
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return WeightsError(
+            f"the hub does not let you read {repository} (status {status})",
+            hint="run `hf auth login`, or unset a token that has expired",
+        )
+    if status in (429, 500, 502, 503, 504):
+        return WeightsMissingError(f"the hub is not available now (status {status}); try again")
+    return WeightsError(f"the hub refused {file} of {repository} (status {status})")
+
+
+def _is_network(error: BaseException) -> bool:
+    # huggingface_hub 1 speaks through httpx, 2 through httpx2: told by name, imported by neither.
+    library = type(error).__module__.partition(".")[0]
+    return library.startswith("httpx") or isinstance(error, (ConnectionError, TimeoutError))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
