@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -40,13 +40,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
       OSError: the disk is full, read-only, ...; the destination is untouched then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    name = path.parent / f".{path.name[:80]}.{secrets.token_hex(8)}.part"
+    # Not mkstemp: its files are readable by their owner alone, and results are shared.
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -63,10 +64,3 @@ def fsync_dir(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _umask() -> int:
-    # There is no call that reads the mask without setting it; 0o077 meanwhile leaks nothing.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -77,7 +77,11 @@ def label(entry: str, cells: Iterable[Cell]) -> str:
 
 
 def provenance(
-    cells: Sequence[Cell], labels: Mapping[str, str], reference: str | None, options: ScoreOptions
+    cells: Sequence[Cell],
+    labels: Mapping[str, str],
+    reference: str | None,
+    options: ScoreOptions,
+    reps: int,
 ) -> dict[str, Any]:
     """What the results depend on and where they come from, as JSON values."""
 
@@ -104,7 +108,7 @@ def provenance(
         "statistics": {
             "library": f"rliable {statistics.library_version()}",
             "interval": "95 % percentile bootstrap, stratified over seeds",
-            "reps": statistics.REPS,
+            "reps": reps,
             "seed": statistics.SEED,
         },
         "optimizers": {entry: of_entry(entry, text) for entry, text in labels.items()},

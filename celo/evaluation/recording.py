@@ -36,7 +36,8 @@ def finished_cells(
       training: float32 [seeds, members, steps + 1].
       wall: seconds of the whole block.
     """
-    from celo.evaluation.loop import EVAL_SPLITS, point_steps
+    from celo.evaluation.batches import EVAL_SPLITS
+    from celo.evaluation.loop import point_steps
 
     xs = np.array(point_steps(block.schedule), np.int32)
     members = len(block.entry.members)
@@ -78,7 +79,7 @@ def finished_cells(
 
 
 def failed_cells(block: Block, platform: str, reason: str) -> list[Cell]:
-    """The cells of a block that raised: recorded, shown and scored as worst, run again next time."""
+    """The cells of a block that raised: recorded, scored as worst and computed again next time."""
     provenance = _provenance(block, platform)
     seeds = len(block.seeds)
     return [

@@ -26,8 +26,9 @@ from celo.loading import theta_of
 from celo.registry import Found, resolve
 
 if TYPE_CHECKING:
-    from celo.evaluation.loop import Program
-    from celo.protocol import Optimizer, PyTree, SplitTable, Task
+    from celo.evaluation.batches import Batches
+    from celo.evaluation.loop import Program, Start
+    from celo.protocol import Optimizer, PyTree, Task
     from celo.records import TaskPlugin
 
 _SECONDS_PER_CALL = 1.0
@@ -173,29 +174,20 @@ def _compute(
 
 @dataclass
 class _TaskContext:
-    """What the blocks of one task share: the task, its rows on the device, initial parameters."""
+    """What the blocks of one task share: the task, its rows on the device, where runs start."""
 
     found: Found[TaskPlugin]
     task: Task
-    tables: Mapping[str, SplitTable]
-    params: dict[tuple[int, ...], PyTree]
+    batches: Batches
+    starts: dict[tuple[int, ...], Start]
 
 
 def _open_task(found: Found[TaskPlugin], plan: Plan) -> _TaskContext:
-    import dataclasses
-
-    import jax
-
-    from celo.evaluation.loop import EVAL_SPLITS
+    from celo.evaluation.batches import open_batches
     from celo.tasks import build_task
 
     task = build_task(found.record, plan.selection)
-    assert task.datasets is not None
-    tables = {}
-    for split in EVAL_SPLITS:
-        table = task.datasets.table(split)
-        tables[split] = dataclasses.replace(table, arrays=jax.device_put(dict(table.arrays)))
-    return _TaskContext(found, task, tables, {})
+    return _TaskContext(found, task, open_batches(task), {})
 
 
 def _run_block(
@@ -205,19 +197,17 @@ def _run_block(
 
     began = time.monotonic()
     batching = block.batching(platform)
-    if block.seeds not in context.params:
-        context.params[block.seeds] = loop.initial_params(context.task, block.seeds)
+    if block.seeds not in context.starts:
+        context.starts[block.seeds] = loop.prepare(
+            context.task, context.batches, block.seeds, block.schedule
+        )
     make_optimizer, theta = optimizer_factory(block.entry)
     program = loop.compile_program(
-        context.task,
-        context.params[block.seeds],
+        context.starts[block.seeds],
         make_optimizer,
         theta,
         traced_members(block.entry),
-        block.seeds,
-        block.schedule,
         batching,
-        context.tables,
         time.monotonic,
     )
     observer.compiled(block, program.compile_s)
@@ -234,7 +224,8 @@ def _drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarr
     """
     import jax
 
-    from celo.evaluation.loop import POINTS_PER_CALL, point_steps
+    from celo.evaluation.batches import POINTS_PER_CALL
+    from celo.evaluation.loop import point_steps
 
     steps = point_steps(block.schedule)
     runs = program.start()

@@ -76,12 +76,15 @@ def run_hash(cell: Cell) -> str:
 def check_comparable(cells: Iterable[Cell]) -> None:
     """Refuses cells that must not stand in one table.
 
+    Args:
+      cells: in an order that does not depend on when they were finished (`unique`).
+
     Raises:
       UsageError: names the two values that differ.
     """
     seen: dict[tuple[str, str], tuple[object, str]] = {}
     apart = "report them separately"
-    for key in sorted((cell.key for cell in cells), key=lambda key: key.digest):
+    for key in (cell.key for cell in cells):
         schedule, data = key.schedule, key.data
         plan = (
             f"every {schedule.eval_every} steps, {schedule.eval_batches} batches "
@@ -123,11 +126,14 @@ def choose_runs(cells: Iterable[Cell]) -> tuple[dict[Place, Runs], dict[Place, i
     first in alphabetical order. Per aligned triple of seeds, the block with the most seeds
     counts; ties go to the smaller seeds, then to "map" before "vmap".
 
+    Args:
+      cells: each once (`unique`).
+
     Returns:
       the runs, and the number of cells of unfinished blocks where no finished block exists.
     """
     blocks: dict[tuple, dict[tuple[str, int], Cell]] = defaultdict(dict)
-    for cell in unique(cells):
+    for cell in cells:
         key = cell.key
         block = (key.entry, key.task, key.numerics, key.grid, key.block_seeds, key.batching)
         blocks[block][key.optimizer, key.seed] = cell

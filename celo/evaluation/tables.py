@@ -1,0 +1,371 @@
+"""A `Summary` as text: tables for people, markdown to publish, JSON and CSV for machines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from celo.errors import UsageError
+from celo.evaluation.cells import DataIdentity
+from celo.evaluation.summary import STATISTICS, Aggregate, Summary, TaskResult
+
+SCHEMA = 1
+"""Version of the JSON form."""
+FORMATS = ("table", "markdown", "json", "csv")
+WIDTH = 80
+_NONE = "-"
+_NAMES = {
+    "iqm": "IQM",
+    "optimality_gap": "optimality gap",
+    "probability_of_improvement": "P(improvement)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table before it is drawn.
+
+    Attributes:
+      title: one line.
+      columns: headings.
+      rows: cells.
+      numeric: indices of right-aligned columns.
+      group: the first column only says to which group a row belongs.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...]
+    group: bool = False
+
+
+def render(summary: Summary, format_: str = "table") -> str:
+    """The whole summary as text without a final newline.
+
+    Args:
+      summary: what to show.
+      format_: one of `FORMATS`.
+
+    Raises:
+      UsageError: there is no such format.
+    """
+    renderers: dict[str, Callable[[Summary], str]] = {
+        "table": _text,
+        "markdown": _markdown,
+        "json": lambda s: json.dumps(_finite(to_json(s)), indent=2, allow_nan=False),
+        "csv": _csv,
+    }
+    if format_ not in renderers:
+        raise UsageError(f"there is no format {format_!r}", hint=f"known: {', '.join(FORMATS)}")
+    return renderers[format_](summary)
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
+    """The machine-readable report; lost runs have an infinite final loss (null once printed).
+
+    Everything outside `cost` and `provenance` repeats byte for byte.
+    """
+    aggregate = [asdict(row) for row in summary.aggregate]
+    for row in aggregate:
+        del row["failed"]  # machines find failures in the status of `tasks`
+    return {
+        "schema": SCHEMA,
+        "run": summary.run,
+        "complete": summary.complete,
+        "aggregate": aggregate,
+        "tasks": [asdict(result) for result in summary.tasks],
+        "cost": [asdict(cost) for cost in summary.cost],
+        "provenance": {**summary.provenance, "notes": list(summary.notes)},
+    }
+
+
+def tables(summary: Summary) -> list[Table]:
+    """What people get to see, in order: aggregates, tasks, cost."""
+    scored = any(row.value is not None for row in summary.aggregate)
+    aggregates = [_headline(summary), _statistics(summary)] if scored else []
+    return [*aggregates, _tasks(summary, scored), _cost(summary)]
+
+
+def data_warning(summary: Summary) -> str | None:
+    """What every title says when the results are not on all of the real data."""
+    if summary.kind != "real":
+        return f"{summary.kind} data"
+    partial = sum(data.kind == "partial" for data in summary.data.values())
+    return f"partial data on {partial} of {len(summary.data)} tasks" if partial else None
+
+
+def _headline(summary: Summary) -> Table:
+    by = _by_optimizer(summary)
+    rows = [
+        (
+            name,
+            _interval(by[entry]["final_loss_iqm"]),
+            _interval(by[entry]["speedup_iqm"]),
+            _failures(by[entry]["final_loss_iqm"]),
+        )
+        for entry, name in summary.labels.items()
+    ]
+    return Table(
+        _title(summary, f"IQM relative to {summary.reference} [95 % interval]"),
+        ("optimizer", "final loss", "speedup", "failures"),
+        tuple(rows),
+        (1, 2),
+    )
+
+
+def _statistics(summary: Summary) -> Table:
+    by = _by_optimizer(summary)
+    rows = [
+        (
+            name,
+            _NAMES.get(statistic, statistic),
+            _interval(by[entry][f"final_loss_{statistic}"]),
+            _interval(by[entry][f"speedup_{statistic}"]),
+        )
+        for entry, name in summary.labels.items()
+        for statistic in STATISTICS
+        if statistic != "iqm"
+    ]
+    return Table(
+        _title(summary, f"Other statistics relative to {summary.reference}"),
+        ("optimizer", "statistic", "final loss", "speedup"),
+        tuple(rows),
+        (2, 3),
+    )
+
+
+def _tasks(summary: Summary, scored: bool) -> Table:
+    groups: dict[tuple[str, str], list[TaskResult]] = {}
+    for result in summary.tasks:
+        groups.setdefault((result.task, result.optimizer), []).append(result)
+    rows = []
+    for (task, entry), results in groups.items():
+        scores = [_mean([r.final_loss_score for r in results]), _mean([r.speedup for r in results])]
+        rows.append(
+            (
+                f"{task}: {_data_label(summary.data[task])}",
+                summary.labels[entry],
+                _number(_mean([r.final_loss for r in results]), ".4g"),
+                *([_number(score, ".2f") for score in scores] if scored else []),
+                _settings([r.hyperparameters for r in results]),
+                _failures(results),
+            )
+        )
+    headings = ("score", "speedup") if scored else ()
+    return Table(
+        _title(summary, f"Final {summary.options.split} loss, mean over seeds"),
+        ("task", "optimizer", "final loss", *headings, "best", "failures"),
+        tuple(rows),
+        (2, 3, 4) if scored else (2,),
+        group=True,
+    )
+
+
+def _cost(summary: Summary) -> Table:
+    def middle(entry: str, name: str, form: str) -> str:
+        values = [getattr(c, name) for c in summary.cost if c.optimizer == entry]
+        known = [value for value in values if value is not None]
+        return _number(median(known) if known else None, form)
+
+    rows = []
+    for entry, name in summary.labels.items():
+        own = [cost for cost in summary.cost if cost.optimizer == entry]
+        walls = [cost.wall_s for cost in own if cost.wall_s is not None]
+        rows.append(
+            (
+                name,
+                middle(entry, "ms_per_step", ".3g"),
+                middle(entry, "state_bytes_per_parameter", ".3g"),
+                str(max((cost.tuning_trials for cost in own), default=_NONE)),
+                _number(sum(walls) if walls else None, ".0f"),
+            )
+        )
+    return Table(
+        _title(summary, "Cost, median over tasks"),
+        ("optimizer", "ms/step", "state bytes/param", "tuning trials", "total s"),
+        tuple(rows),
+        (1, 2, 3, 4),
+    )
+
+
+def _title(summary: Summary, text: str) -> str:
+    warning = data_warning(summary)
+    return f"{text} ({warning})" if warning else text
+
+
+def _header(summary: Summary) -> list[str]:
+    lines = []
+    if summary.kind != "real":
+        lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
+    options, schedule = summary.options, f"{summary.steps} steps"
+    rule = (
+        "a diverged run scores 0"
+        if options.divergence == "strict"
+        else "a diverged run keeps its last finite loss"
+    )
+    lines.append(
+        f"{len(summary.labels)} optimizers, {len(summary.data)} tasks, {schedule}, "
+        f"{options.split} loss, EMA {options.ema:g}; {rule}."
+    )
+    return lines
+
+
+def _text(summary: Summary) -> str:
+    parts = ["\n".join(_header(summary)), *map(_drawn, tables(summary))]
+    remarks = [
+        textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ", break_long_words=False)
+        for note in _notes(summary)
+    ]
+    return "\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])])
+
+
+def _drawn(table: Table) -> str:
+    """Aligned text that nothing cuts short.
+
+    A group becomes a line above its rows: names of tasks are long.
+    """
+    skip, indent = (1, "  ") if table.group else (0, "")
+    body = [row[skip:] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[i]) for row in body) for i in range(len(body[0]))]
+    drawn = [
+        indent
+        + "  ".join(
+            cell.rjust(width) if i + skip in table.numeric else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in body
+    ]
+    text, group = [table.title, "", drawn[0], indent + "  ".join("-" * w for w in widths)], None
+    for row, line in zip(table.rows, drawn[1:], strict=True):
+        if table.group and row[0] != group:
+            group = row[0]
+            text.append(group if len(group) <= WIDTH else group.replace(": ", ":\n    ", 1))
+        text.append(line)
+    return "\n".join(text)
+
+
+def _markdown(summary: Summary) -> str:
+    parts = ["\n".join(_header(summary))]
+    for table in tables(summary):
+        marks = ["--:" if i in table.numeric else "---" for i in range(len(table.columns))]
+        lines = [_markdown_row(table.columns), f"| {' | '.join(marks)} |"]
+        lines.extend(_markdown_row(row) for row in table.rows)
+        parts.append("\n".join([f"### {_escape(table.title)}", "", *lines]))
+    parts.append("\n".join(f"- {_escape(line)}" for line in [*_notes(summary), *_method(summary)]))
+    return "\n\n".join(parts)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(_escape(cell) for cell in cells)} |"
+
+
+def _escape(text: str) -> str:
+    for mark in ("\\", "|", "*", "<", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def _method(summary: Summary) -> list[str]:
+    """What a reader of published figures must know to repeat them."""
+    by_rule = {
+        "mean": "the setting with the best mean final loss over the seeds, per task",
+        "per-seed": "the best setting per task and seed",
+    }
+    lines = [f"tuned optimizers: {by_rule[summary.options.selection]}"]
+    statistics = summary.provenance["statistics"]
+    lines.append(
+        f"intervals: {statistics['interval']}, {statistics['reps']} repetitions "
+        f"({statistics['library']})"
+    )
+    for name, value in summary.provenance["optimizers"].items():
+        if value["weights"] is not None:
+            lines.append(f"{summary.labels[name]}: weights {value['weights']}")
+    return [*lines, f"run {summary.run}"]
+
+
+def _notes(summary: Summary) -> list[str]:
+    untrained = [name for name in summary.labels.values() if "random" in name]
+    notes = [f"{name} has untrained weights" for name in untrained]
+    return [*notes, *summary.notes]
+
+
+def _csv(summary: Summary) -> str:
+    rows = [
+        {
+            "run": summary.run,
+            **asdict(result),
+            "hyperparameters": json.dumps(dict(result.hyperparameters), sort_keys=True),
+            "split": summary.options.split,
+            "data": _data_label(summary.data[result.task]),
+            "label": summary.labels[result.optimizer],
+        }
+        for result in summary.tasks
+    ]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _data_label(data: DataIdentity) -> str:
+    # The label is free text; the kind is what must never be lost.
+    return data.label if data.kind in data.label else f"{data.kind} {data.label}".strip()
+
+
+def _by_optimizer(summary: Summary) -> Mapping[str, Mapping[str, Aggregate]]:
+    found: dict[str, dict[str, Aggregate]] = {}
+    for row in summary.aggregate:
+        found.setdefault(row.optimizer, {})[row.metric] = row
+    return found
+
+
+def _failures(of: Aggregate | Sequence[TaskResult]) -> str:
+    """`diverged 2/12`, `failed 1/12`, or `0/12`."""
+    if isinstance(of, Aggregate):
+        total, counts = of.cells, {"diverged": of.diverged, "failed": of.failed}
+    else:
+        total = len(of)
+        counts = {name: sum(r.status == name for r in of) for name in ("diverged", "failed")}
+    bad = [f"{name} {count}/{total}" for name, count in counts.items() if count]
+    return ", ".join(bad) or f"0/{total}"
+
+
+def _settings(chosen: Sequence[Mapping[str, Any]]) -> str:
+    def text(value: Any) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    texts = [",".join(f"{key}={text(v)}" for key, v in sorted(c.items())) for c in chosen]
+    return " ".join(dict.fromkeys(filter(None, texts))) or _NONE
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _number(value: float | None, form: str) -> str:
+    return _NONE if value is None else format(value, form)
+
+
+def _interval(row: Aggregate) -> str:
+    if row.value is None or row.low is None or row.high is None:
+        return _NONE
+    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+
+
+def _finite(value: Any) -> Any:
+    """`value` with NaN and infinities as None, all the way down: JSON has no such numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

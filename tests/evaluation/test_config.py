@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from celo.errors import UsageError
+from celo.evaluation.config import EvalConfig, read_config
+
+GOOD = EvalConfig(optimizers=("celo",), suite="quickstart")
+
+
+def test_defaults_are_the_published_protocol() -> None:
+    GOOD.check()
+    schedule = GOOD.schedule(2000)
+    assert (schedule.steps, schedule.eval_every) == (2000, 10)
+    assert (schedule.eval_batches, schedule.last_eval_batches) == (5, 10)
+    assert GOOD.seeds == (0, 1, 2) and GOOD.reference == "adam"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizers": ()}, "no optimizer"),
+        ({"optimizers": ("",)}, "no optimizer"),
+        ({"suite": None}, "no task"),
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (0, 1, 0)}, "repeated: 0"),
+        ({"seeds": (-1,)}, "whole numbers from 0"),
+        ({"steps": 0}, "--steps must be at least 1, got 0"),
+        ({"steps": -5}, "--steps must be at least 1, got -5"),
+        ({"eval_batches": 0}, "--eval-batches"),
+        ({"steps": 10**8}, "at most 10,000,000"),
+    ],
+)
+def test_wrong_requests_are_refused(changes, message) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match=message):
+        replace(GOOD, **changes).check()
+
+
+def test_toml_builds_the_same_object(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'optimizers = ["celo", "adam"]\nsuite = "quickstart"\nseeds = [0, 1]\n'
+        'output = "here"\nreference = "none"\nsteps = 50\n'
+    )
+    assert EvalConfig(**read_config(path)) == EvalConfig(
+        optimizers=("celo", "adam"),
+        suite="quickstart",
+        seeds=(0, 1),
+        output=Path("here"),
+        reference=None,
+        steps=50,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepz = 3", "unknown settings: stepz"),
+        ("steps = true", "steps must be a int"),
+        ('seeds = ["0"]', "seeds must be a list"),
+        ("steps =", "not valid TOML"),
+    ],
+)
+def test_bad_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_config(path)
+    with pytest.raises(UsageError, match="cannot read"):
+        read_config(tmp_path / "missing.toml")
