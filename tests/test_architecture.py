@@ -17,11 +17,12 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "records", "protocol"}
+GROUND = {"errors", "files", "text", "records", "protocol"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "text": set(),
     "records": set(),
     "protocol": set(),
     "registry": set(),

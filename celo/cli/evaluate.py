@@ -120,7 +120,7 @@ def command(config: Path | None, format_: str, **flags: Any) -> int:
     from celo.evaluation.config import EvalConfig, read_config
 
     settings = read_config(config) if config else {}
-    settings |= {k: v for k, v in flags.items() if v is not None and v != ()}
+    settings |= {k: v for k, v in flags.items() if v is not None and (v != () or k == "seeds")}
     if str(settings.get("reference") or "").lower() == "none":
         settings["reference"] = None
     return _evaluate(EvalConfig(**settings), format_)
@@ -154,6 +154,8 @@ def _evaluate(config: Any, format_: str) -> int:
         say(f"\nresults: {plan.output}   more: celo report {plan.output} --help")
     for skipped in plan.skipped:
         say(f"skipped {skipped.name}: {skipped.reason}")
+        if skipped.hint:
+            say(f"  {skipped.hint}")
     return 0 if outcome.complete else 3
 
 

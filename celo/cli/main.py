@@ -48,9 +48,10 @@ class LazyGroup(click.Group):
             import difflib
 
             near = difflib.get_close_matches(args[0], COMMANDS, n=1, cutoff=0.7)
-            if near and not args[0].startswith("-"):
-                error.message += f" Did you mean {near[0]}?"
-            raise
+            if not near or args[0].startswith("-"):
+                raise
+            message = f"{error.message} Did you mean {near[0]}?"
+            raise click.UsageError(message, ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from celo.text import aligned, jsonable
+
 
 def format_option(*choices: str) -> Callable[[Any], Any]:
     """A `--format` option whose first choice is the default."""
@@ -36,17 +38,6 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(jsonable(value), indent=2, allow_nan=False))
 
 
-def jsonable(value: Any) -> Any:
-    """`value` with non-finite floats replaced by None and tuples by lists, all the way down."""
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, dict):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    return value
-
-
 def print_table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -65,28 +56,8 @@ def print_table(
     if sys.stdout.isatty():
         _print_rich(columns, rows, title, numeric)
     else:
-        click.echo(plain_table(columns, rows, title=title, numeric=numeric))
-
-
-def plain_table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    title: str | None = None,
-    numeric: Collection[int] = (),
-) -> str:
-    """The table as aligned text, without trailing spaces or newline."""
-    cells = [list(columns), *[list(row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i in numeric else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*([title, ""] if title else []), *lines])
+        heading = [title, ""] if title else []
+        click.echo("\n".join([*heading, *aligned(columns, rows, numeric=numeric)]))
 
 
 def _print_rich(

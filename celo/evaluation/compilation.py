@@ -16,7 +16,7 @@ def enable_compilation_cache() -> None:
     import jax
 
     chosen = {"JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"} & os.environ.keys()
-    if chosen or jax.config.jax_compilation_cache_dir:
+    if chosen or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     folder = cache_dir() / "compiled"
     try:

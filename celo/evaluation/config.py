@@ -135,7 +135,7 @@ def _typed(path: Path, name: str, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     if name == "output":
-        return Path(value)
+        return Path(str(value))
     if name == "reference" and value == "none":
         return None
     return value

@@ -111,10 +111,11 @@ class Block:
 
 @dataclass(frozen=True)
 class SkippedTask:
-    """A task that cannot run here, and why."""
+    """A task that cannot run here, why, and what to do about it."""
 
     name: str
     reason: str
+    hint: str | None
 
 
 @dataclass(frozen=True)
@@ -222,13 +223,12 @@ def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:
     if record.grid and record.grid.hyperparameter not in dict(spec.hyperparameters):
         name = record.grid.hyperparameter
         members = tuple(spec.with_hyperparameters(**{name: v}) for v in record.grid.values)
-    if record.kind == "hand-crafted":
-        return Entry(spec, found, None, None, members, spec.text)
-    if is_random(spec.weights):
-        return Entry(spec, found, None, f"random:{random_seed(spec)}", members, spec.text)
     weights = weights_of(spec, record)
-    label = spec.text + ("[bundled]" if weights.origin == "bundled" else "")
-    return Entry(spec, found, weights, weights.content_hash, members, label)
+    if weights is not None:
+        label = spec.text + ("[bundled]" if weights.origin == "bundled" else "")
+        return Entry(spec, found, weights, weights.content_hash, members, label)
+    drawn = f"random:{random_seed(spec)}" if is_random(spec.weights) else None
+    return Entry(spec, found, None, drawn, members, spec.text)
 
 
 def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
@@ -269,7 +269,7 @@ def _identities(
         try:
             state = describe(name, selection)
             if state.missing:
-                raise DataMissingError(state.missing)
+                raise DataMissingError(state.missing, hint=state.hint)
             known = note.get(name)
             if not known or known.get("stat_key") != state.stat_key:
                 known = {"stat_key": state.stat_key, "sha256": fingerprint(name, selection)}
@@ -288,7 +288,7 @@ def _identities(
             identities[task.record.name] = value
         else:
             missing[task.record.data_set] = value
-            skipped.append(SkippedTask(task.record.name, value.message))
+            skipped.append(SkippedTask(task.record.name, value.message, value.hint))
     if missing and not identities:
         first = next(iter(missing.values()))
         raise DataMissingError(first.message, hint=first.hint)

@@ -119,7 +119,9 @@ def _provenance(block: Block, platform: str) -> dict[str, Any]:
         "versions": versions,
         "platform": platform,
         "device": jax.devices()[0].device_kind,
-        "matmul_precision": str(jax.config.jax_default_matmul_precision or "platform default"),
+        "matmul_precision": str(
+            getattr(jax.config, "jax_default_matmul_precision", None) or "platform default"
+        ),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -10,13 +10,11 @@ from celo.evaluation.cells import Cell
 from celo.evaluation.plan import Plan
 from celo.evaluation.runner import Outcome
 from celo.evaluation.scores import ScoreOptions
-from celo.evaluation.store import Run
+from celo.evaluation.store import STATISTICS_NOTE, Run
 from celo.evaluation.summary import Summary, summarize
 
 if TYPE_CHECKING:
     import pandas
-
-STATISTICS_NOTE = "statistics"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from celo.errors import CeloError
 from celo.evaluation.cells import Cell
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Entry, Plan
 from celo.evaluation.recording import failed_cells, finished_cells
-from celo.evaluation.store import Run, put_aside
+from celo.evaluation.store import REQUEST_NOTE, Run, put_aside
 from celo.loading import theta_of
 from celo.registry import Found, resolve
 
@@ -107,6 +107,7 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     run = Run.create(plan.output, plan.settings)
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
+    run.write_note(REQUEST_NOTE, _request(plan, run.read_note(REQUEST_NOTE)))
     cells: dict[int, list[Cell]] = {}
     todo: list[tuple[int, Block]] = []
     for index, block in enumerate(plan.blocks):
@@ -121,6 +122,16 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     ordered = [cell for index in sorted(cells) for cell in cells[index]]
     failed = any(cell.status == "failed" for cell in ordered)
     return Outcome(run, ordered, complete=not failed and not plan.skipped)
+
+
+def _request(plan: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
+    """All that was ever asked of a run folder: reports keep its order and see what is missing."""
+    now: dict[str, list[Any]] = {
+        "entries": [entry.text for entry in plan.entries],
+        "tasks": [task.record.name for task in plan.tasks],
+        "seeds": sorted({seed for block in plan.blocks for seed in block.seeds}),
+    }
+    return {name: list(dict.fromkeys([*before.get(name, []), *now[name]])) for name in now}
 
 
 def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | None:

@@ -30,6 +30,10 @@ from celo.errors import StoreError
 from celo.evaluation.cells import SCHEMA, Cell, CellKey, Schedule
 from celo.files import write_atomically
 
+REQUEST_NOTE = "request"
+"""What a run was asked for: `entries`, `tasks` and `seeds`."""
+STATISTICS_NOTE = "statistics"
+"""Statistics by content, so that a report repeats without computing."""
 _STALE_AFTER_S = 24 * 3600
 
 

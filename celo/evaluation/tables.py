@@ -15,6 +15,7 @@ from typing import Any
 from celo.errors import UsageError
 from celo.evaluation.cells import DataIdentity
 from celo.evaluation.summary import STATISTICS, Aggregate, Summary, TaskResult
+from celo.text import aligned, jsonable
 
 SCHEMA = 1
 """Version of the JSON form."""
@@ -60,7 +61,7 @@ def render(summary: Summary, format_: str = "table") -> str:
     renderers: dict[str, Callable[[Summary], str]] = {
         "table": _text,
         "markdown": _markdown,
-        "json": lambda s: json.dumps(_finite(to_json(s)), indent=2, allow_nan=False),
+        "json": lambda s: json.dumps(jsonable(to_json(s)), indent=2, allow_nan=False),
         "csv": _csv,
     }
     if format_ not in renderers:
@@ -233,18 +234,14 @@ def _drawn(table: Table) -> str:
     A group becomes a line above its rows: names of tasks are long.
     """
     skip, indent = (1, "  ") if table.group else (0, "")
-    body = [row[skip:] for row in (table.columns, *table.rows)]
-    widths = [max(len(row[i]) for row in body) for i in range(len(body[0]))]
-    drawn = [
-        indent
-        + "  ".join(
-            cell.rjust(width) if i + skip in table.numeric else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in body
-    ]
-    text, group = [table.title, "", drawn[0], indent + "  ".join("-" * w for w in widths)], None
-    for row, line in zip(table.rows, drawn[1:], strict=True):
+    lines = aligned(
+        table.columns[skip:],
+        [row[skip:] for row in table.rows],
+        numeric=[i - skip for i in table.numeric],
+    )
+    drawn = [indent + line for line in lines]
+    text, group = [table.title, "", *drawn[:2]], None
+    for row, line in zip(table.rows, drawn[2:], strict=True):
         if table.group and row[0] != group:
             group = row[0]
             text.append(group if len(group) <= WIDTH else group.replace(": ", ":\n    ", 1))
@@ -360,12 +357,3 @@ def _interval(row: Aggregate) -> str:
     if row.value is None or row.low is None or row.high is None:
         return _NONE
     return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
-
-
-def _finite(value: Any) -> Any:
-    """`value` with NaN and infinities as None, all the way down: JSON has no such numbers."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

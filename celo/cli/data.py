@@ -1,0 +1,110 @@
+"""`celo data`: which data sets are here, and whether they are whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from celo import registry
+from celo.cli.output import format_option, print_json, print_table, say
+from celo.data.selection import DataSelection
+from celo.errors import DataError, DataMissingError
+from celo.records import DataSet
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(entry.name, help=entry.record.summary)
+        for entry in registry.data_sets()
+        if entry.name.startswith(incomplete)
+    ]
+
+
+@click.group("data")
+def command() -> None:
+    """Data sets: list, verify."""
+
+
+@command.command("list")
+@format_option("auto", "json")
+def list_data(format_: str) -> None:
+    """List the known data sets and say which are here."""
+    found = [(entry.record, _state(entry.record)) for entry in registry.data_sets()]
+    if format_ == "json":
+        print_json([{**_as_json(record), **state} for record, state in found])
+        return
+    rows = [
+        [record.name, state["label"], state["location"], record.summary] for record, state in found
+    ]
+    print_table(["data set", "here", "location", "summary"], rows)
+    _say_what_is_wrong([state for _, state in found])
+
+
+@command.command("verify")
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
+@format_option("auto", "json")
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
+    """Read the NAMEd data sets (all, if none is named) and check every row's shape and label.
+
+    The exit code is 1 if a set is damaged, 3 if one that was named is missing.
+    """
+    records = [registry.data_set(name).record for name in names]
+    records = records or [entry.record for entry in registry.data_sets()]
+    states = [_state(record, read=True) for record in records]
+    if format_ == "json":
+        print_json([{"name": r.name, **s} for r, s in zip(records, states, strict=True)])
+    else:
+        rows = [
+            [record.name, state["label"], state["fingerprint"] or "", state["location"]]
+            for record, state in zip(records, states, strict=True)
+        ]
+        print_table(["data set", "result", "sha256 of the arrays", "location"], rows)
+        _say_what_is_wrong(states)
+    problems = {state["status"] for state in states}
+    ctx.exit(1 if "damaged" in problems else 3 if names and "missing" in problems else 0)
+
+
+def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
+    from celo.data import sources
+
+    state: dict[str, Any] = {"location": "", "fingerprint": None, "problem": None, "hint": None}
+    try:
+        found = sources.describe(record.name, DataSelection())
+        state |= {"status": "here", "label": found.label, "location": found.location}
+        if found.missing is not None:
+            return state | {"status": "missing", "problem": found.missing, "hint": found.hint}
+        if read:
+            state["fingerprint"] = sources.fingerprint(record.name, DataSelection())
+    except DataMissingError as error:
+        problem = {"problem": error.message, "hint": error.hint}
+        return state | {"status": "missing", "label": "incomplete", **problem}
+    except DataError as error:
+        problem = {"problem": error.message, "hint": error.hint}
+        return state | {"status": "damaged", "label": "damaged", **problem}
+    return state
+
+
+def _as_json(record: DataSet) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "summary": record.summary,
+        "kind": record.kind,
+        "train_rows": record.train_rows,
+        "test_rows": record.test_rows,
+        "image_shape": list(record.image_shape),
+        "num_classes": record.num_classes,
+        "embedded": record.embedded,
+        "licence": record.licence,
+        "citation": record.citation,
+    }
+
+
+def _say_what_is_wrong(states: list[dict[str, Any]]) -> None:
+    for state in states:
+        if state["problem"]:
+            say(f"{state['status']}: {state['problem']}")
+            if state["hint"]:
+                say(f"  {state['hint']}")

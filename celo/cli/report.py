@@ -1,0 +1,184 @@
+"""`celo report`: tables and statistics of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from celo.cli.output import format_option, say
+
+if TYPE_CHECKING:
+    from celo.evaluation.cells import Cell
+    from celo.evaluation.store import Run
+
+_DEFAULT_REFERENCE = "adam"
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    type=click.Choice(["train", "outer_valid", "test"]),
+    default="train",
+    show_default=True,
+    help="Which losses are scored (and judge the tuning).",
+)
+@click.option(
+    "--ema", type=float, default=0.9, show_default=True, help="Smoothing of the curves; 0: none."
+)
+@click.option(
+    "--reference",
+    help="Scores are relative to this optimizer, or `none`.  [default: adam]",
+)
+@click.option(
+    "--selection",
+    type=click.Choice(["mean", "per-seed"]),
+    default="mean",
+    show_default=True,
+    help="Tuned: the best grid point per task by the mean over seeds, or per task and seed.",
+)
+@click.option(
+    "--lenient",
+    is_flag=True,
+    help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
+)
+@format_option("table", "markdown", "json", "csv")
+def command(
+    runs: tuple[Path, ...],
+    split: Any,
+    ema: float,
+    reference: str | None,
+    selection: Any,
+    lenient: bool,
+    format_: str,
+) -> int:
+    """Tables and statistics of finished runs.
+
+    RUN is a folder that `celo eval` wrote. The cells of several runs are merged; results that must
+    not be compared (other horizon, data, splits or weights) are refused.
+
+    \b
+    Examples:
+      celo report celo-runs/quickstart
+      celo report runs/a runs/b --format markdown --split test
+    """
+    from celo.errors import StoreError
+    from celo.evaluation.scores import ScoreOptions
+    from celo.evaluation.store import STATISTICS_NOTE, Run
+    from celo.evaluation.summary import summarize
+    from celo.evaluation.tables import render
+
+    options = ScoreOptions(
+        split=split,
+        ema=ema,
+        divergence="published" if lenient else "strict",
+        selection=selection,
+    )
+    opened = [Run.open(path) for path in dict.fromkeys(runs)]
+    cells, damaged = _read(opened)
+    if not cells:
+        names = ", ".join(str(run.path) for run in opened)
+        raise StoreError(
+            f"{names} holds no finished results"
+            + (f" and {len(damaged)} damaged files" if damaged else ""),
+            hint="repeat the `celo eval` command that started it",
+        )
+    anchor = _reference(reference, cells)
+    cache, known = _open_cache(opened)
+    summary = summarize(
+        cells,
+        reference=anchor,
+        options=options,
+        complete=not damaged,
+        notes=damaged,
+        cache=cache,
+        **_asked(opened, cells, anchor),
+    )
+    if cache.keys() != known:
+        opened[0].write_note(STATISTICS_NOTE, cache)
+    click.echo(render(summary, format_))
+    if not summary.complete:
+        say("incomplete: repeating the `celo eval` command computes what is missing")
+    return 0 if summary.complete else 3
+
+
+def _read(runs: list[Run]) -> tuple[list[Cell], list[str]]:
+    """All cells, and one sentence for each file that cannot be read."""
+    cells: list[Cell] = []
+    damaged: list[str] = []
+    for run in runs:
+        found, broken = run.cells()
+        cells.extend(found)
+        damaged.extend(f"{file.path.name} is damaged ({file.reason})" for file in broken)
+    return cells, damaged
+
+
+def _reference(text: str | None, cells: list[Cell]) -> str | None:
+    """The entry that scores are relative to.
+
+    Raises:
+      UsageError: it was asked for by name and has no results.
+    """
+    from celo.errors import UsageError
+
+    if text is None:
+        return _DEFAULT_REFERENCE
+    if text.strip().lower() == "none":
+        return None
+    entries = sorted({cell.key.entry for cell in cells})
+    canonical = _canonical(text)
+    if canonical not in entries:
+        raise UsageError(
+            f"there are no results of the reference {canonical!r} in these runs",
+            hint=f"they hold: {', '.join(entries)}; `--reference none` shows losses alone",
+        )
+    return canonical
+
+
+def _canonical(text: str) -> str:
+    """The text under which results are kept; works for plugins that are gone, too."""
+    from celo import registry
+    from celo.errors import CeloError
+    from celo.spec import check, parse
+
+    spec = parse(text)
+    try:
+        return check(spec, registry.optimizer(spec.name, spec.source).record).text
+    except CeloError:
+        return spec.text
+
+
+def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
+    """What the runs were asked for, in that order, then whatever else they hold, by name.
+
+    The reference comes first. Seeds are expected only of a single run: merged ones may differ.
+    """
+    from celo.evaluation.store import REQUEST_NOTE
+
+    notes = [run.read_note(REQUEST_NOTE) for run in runs]
+
+    def ordered(name: str, first: list[str], present: set[str]) -> list[str]:
+        lists = [note.get(name) for note in notes]
+        asked = [item for value in lists if isinstance(value, list) for item in value]
+        return list(dict.fromkeys([*first, *map(str, asked), *sorted(present)]))
+
+    entries = {cell.key.entry for cell in cells}
+    first = [reference] if reference in entries and reference is not None else []
+    seeds = notes[0].get("seeds") if len(notes) == 1 else None
+    return {
+        "entries": ordered("entries", first, entries),
+        "tasks": ordered("tasks", [], {cell.key.task for cell in cells}),
+        "seeds": seeds if isinstance(seeds, list) else [],
+    }
+
+
+def _open_cache(runs: list[Run]) -> tuple[dict[str, Any], set[str]]:
+    """Statistics computed before, of all runs, and their keys."""
+    from celo.evaluation.store import STATISTICS_NOTE
+
+    cache: dict[str, Any] = {}
+    for run in runs:
+        cache.update(run.read_note(STATISTICS_NOTE))
+    return cache, set(cache)

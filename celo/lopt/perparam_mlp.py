@@ -1,0 +1,224 @@
+"""A small network applied to every parameter: the hot path of most learned optimizers.
+
+A stacked feature array would be thirty times the parameters. Instead there are two passes over
+the columns (`celo.lopt.features`): the first takes the mean square of each; the second folds its
+inverse root into the first layer's weights and evaluates the network with every layer unrolled over
+its units, elementwise, which XLA fuses into one kernel. Row- and column-only columns are small:
+they are stacked, meet their weights as small vectors and are broadcast-added.
+
+What is left to pay is compilation, about a hundred small kernels for each leaf otherwise. So the
+statistics of all columns are one vector, and `map_leaves` evaluates leaves of equal shape together.
+
+Unrolling suits the narrow networks of Celo, VeLO and Adafactor-MLP (4 to 8 units). Inputs which are
+the same for the whole leaf (such as a step count) need no column: add their product with their
+weights to the first bias.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from celo.lopt.features import Blocks
+from celo.protocol import PyTree
+
+STACKED_SIZE = 512
+"""Leaves up to this size have their columns stacked after all: less to compile, less to launch."""
+
+
+class MlpWeights(NamedTuple):
+    """Weights of one per-parameter network.
+
+    Attributes:
+      first: (columns, units), the matrices of all blocks one below the other.
+      first_bias: (units,).
+      layers: the following layers, (matrix, bias) each.
+    """
+
+    first: jax.Array
+    first_bias: jax.Array
+    layers: tuple[tuple[jax.Array, jax.Array], ...]
+
+
+def mlp_network(block_widths: Sequence[int], hidden: Sequence[int], outputs: int) -> hk.Transformed:
+    """The parameters of the network, by the names and in the creation order of published weights.
+
+    First layer `w0__i` for each block and `b0`, then `w1`, `b1`, ...; created outside any module,
+    hence below the key `~`. Only for `init`; the network is applied by `apply_mlp`.
+    """
+
+    def create() -> None:
+        # Each block is scaled by the width of all inputs together.
+        for i, width in enumerate(block_widths):
+            _matrix(f"w0__{i}", (width, hidden[0]), fan_in=sum(block_widths))
+        _bias("b0", hidden[0])
+        sizes = (*hidden, outputs)
+        for i in range(1, len(sizes)):
+            _matrix(f"w{i}", (sizes[i - 1], sizes[i]), fan_in=sizes[i - 1])
+            _bias(f"b{i}", sizes[i])
+
+    return hk.transform(create)
+
+
+def _matrix(name: str, shape: tuple[int, int], fan_in: int) -> None:
+    hk.get_parameter(name, shape, init=hk.initializers.TruncatedNormal(1.0 / math.sqrt(fan_in)))
+
+
+def _bias(name: str, size: int) -> None:
+    hk.get_parameter(name, (size,), init=hk.initializers.Constant(0.0))
+
+
+def mlp_weights(tree: PyTree, blocks: int) -> MlpWeights:
+    """Reads the first `blocks` blocks of the tree of `mlp_network`.
+
+    The arrays may have further leading axes, such as the copies that `interpolate` mixes.
+    """
+    arrays = tree["~"]
+    depth = sum(name.startswith("b") for name in arrays)
+    return MlpWeights(
+        first=jnp.concatenate([arrays[f"w0__{i}"] for i in range(blocks)], axis=-2),
+        first_bias=arrays["b0"],
+        layers=tuple((arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(1, depth)),
+    )
+
+
+def interpolate(stack: MlpWeights, controls: jax.Array) -> list[MlpWeights]:
+    """The weights of each leaf: the *mean* over copies of control times copy.
+
+    A mean, not a sum, although controls may already sum to one: published weights expect 1/copies.
+
+    Args:
+      stack: arrays with a leading axis of copies.
+      controls: float32 (leaves, copies).
+    """
+    copies = controls.shape[1]
+
+    def mix(array: jax.Array) -> jax.Array:
+        product = jnp.tensordot(controls, array, axes=1, precision=jax.lax.Precision.HIGHEST)
+        return product / copies
+
+    mixed = jax.tree.map(mix, stack)
+    return [
+        jax.tree.map(lambda a, i=i: jax.lax.index_in_dim(a, i, keepdims=False), mixed)
+        for i in range(controls.shape[0])
+    ]
+
+
+def column_scales(blocks: Blocks, *, eps: float, axes: tuple[int, ...]) -> jax.Array:
+    """What brings each column to mean square one: rsqrt(eps + mean square over `axes`).
+
+    Args:
+      blocks: input columns.
+      eps: added to the mean square.
+      axes: axes of the leaf to average over.
+
+    Returns:
+      The leaf's rank plus one: size 1 along `axes`, the columns of all blocks along the last axis.
+    """
+    single, stacked = _columns(blocks)
+    statistics = {k: _mean_square(column, axes) for k, column in single}
+    for numbers, columns in stacked:
+        means = _mean_square(columns, axes)
+        statistics |= {k: _column(means, j) for j, k in enumerate(numbers)}
+    # Columns that are constant along an axis which is not averaged lack only broadcasting.
+    common = jnp.broadcast_shapes(*(s.shape for s in statistics.values()))
+    ordered = [jnp.broadcast_to(statistics[k], common) for k in range(len(statistics))]
+    return jax.lax.rsqrt(eps + jnp.stack(ordered, axis=-1))
+
+
+def _mean_square(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    return jnp.mean(jnp.square(x), axis=axes, keepdims=True)
+
+
+def apply_mlp(
+    blocks: Blocks, scales: jax.Array, weights: MlpWeights, outputs: Sequence[int]
+) -> tuple[jax.Array, ...]:
+    """Evaluates the network (ReLU between layers, none at the end) on every parameter of a leaf.
+
+    Args:
+      blocks: input columns.
+      scales: a factor for each column, of `column_scales`.
+      weights: of this leaf.
+      outputs: numbers of the outputs that are needed; the others are not computed.
+
+    Returns:
+      One array of the leaf's shape for each of `outputs`.
+    """
+    units = _first_layer(blocks, scales, weights)
+    last = len(weights.layers) - 1
+    for i, (matrix, bias) in enumerate(weights.layers):
+        inputs = [jax.nn.relu(unit) for unit in units]
+        wanted = outputs if i == last else range(bias.shape[0])
+        units = [
+            _sum(x * _entry(matrix, j, unit) for j, x in enumerate(inputs)) + _entry(bias, unit)
+            for unit in wanted
+        ]
+    return tuple(units)
+
+
+def _first_layer(blocks: Blocks, scales: jax.Array, weights: MlpWeights) -> list[jax.Array]:
+    """The weighted sum of all columns for each unit, scales folded into the weights."""
+    folded = scales[..., None] * weights.first
+    single, stacked = _columns(blocks)
+    parts = []
+    for numbers, columns in stacked:
+        rows = jnp.stack([folded[..., k, :] for k in numbers], axis=-2)
+        parts.append(jnp.sum(columns[..., None] * rows, axis=-2))
+    return [
+        _sum(
+            [column * folded[..., k, unit] for k, column in single]
+            + [part[..., unit] for part in parts]
+            + [_entry(weights.first_bias, unit)]
+        )
+        for unit in range(weights.first_bias.shape[0])
+    ]
+
+
+class _Columns(NamedTuple):
+    """Columns with their running numbers: those taken one by one, and those stacked."""
+
+    single: list[tuple[int, jax.Array]]
+    stacked: list[tuple[list[int], jax.Array]]
+
+
+def _columns(blocks: Blocks) -> _Columns:
+    leaf = jnp.broadcast_shapes(*(block.shape[:-1] for block in blocks))
+    single: list[tuple[int, jax.Array]] = []
+    together: dict[tuple[int, ...], list[tuple[list[int], jax.Array]]] = {}
+    at = 0
+    for block in blocks:
+        *shape, width = block.shape
+        numbers = list(range(at, at + width))
+        if math.prod(shape) > STACKED_SIZE and tuple(shape) == leaf:
+            single += [(k, _column(block, k - at)) for k in numbers]
+        else:
+            together.setdefault(tuple(shape), []).append((numbers, block))
+        at += width
+    stacked = [
+        (
+            sum((numbers for numbers, _ in group), []),
+            jnp.concatenate([b for _, b in group], axis=-1),
+        )
+        for group in together.values()
+    ]
+    return _Columns(single, stacked)
+
+
+def _column(x: jax.Array, k: int) -> jax.Array:
+    return jax.lax.index_in_dim(x, k, axis=x.ndim - 1, keepdims=False)
+
+
+def _sum(terms: Iterable[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, terms)
+
+
+def _entry(array: jax.Array, *index: int) -> jax.Array:
+    # A plain slice: cheaper to trace than general indexing, and there are hundreds of these.
+    entry = jax.lax.slice(array, index, tuple(i + 1 for i in index))
+    return jax.lax.squeeze(entry, range(array.ndim))

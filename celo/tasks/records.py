@@ -1,0 +1,161 @@
+"""The tasks celo knows by itself; imports no JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celo.records import Batching, TaskPlugin
+
+_CITATION = "learned_optimization (Metz et al., 2022)"
+_OWN = "celo"
+
+
+def _mlp(
+    name: str,
+    summary: str,
+    data_set: str,
+    batch_size: int,
+    parameters: int,
+    *,
+    batching: Mapping[str, Batching] | None = None,
+    citation: str = _CITATION,
+    **config: Any,
+) -> TaskPlugin:
+    return _image_task(
+        *(name, "MLP classifier", summary, "celo.tasks.mlp:build"),
+        *(data_set, batch_size, parameters, batching, citation, config),
+    )
+
+
+def _autoencoder(
+    name: str,
+    summary: str,
+    data_set: str,
+    batch_size: int,
+    parameters: int,
+    *,
+    batching: Mapping[str, Batching] | None = None,
+    citation: str = _CITATION,
+    **config: Any,
+) -> TaskPlugin:
+    return _image_task(
+        *(name, "MLP autoencoder", summary, "celo.tasks.autoencoder:build"),
+        *(data_set, batch_size, parameters, batching, citation, config),
+    )
+
+
+def _image_task(
+    name: str,
+    family: str,
+    summary: str,
+    build: str,
+    data_set: str,
+    batch_size: int,
+    parameters: int,
+    batching: Mapping[str, Batching] | None,
+    citation: str,
+    config: Mapping[str, Any],
+) -> TaskPlugin:
+    return TaskPlugin(
+        name=name,
+        family=family,
+        summary=summary,
+        build=build,
+        data_set=data_set,
+        batch_size=batch_size,
+        parameters=parameters,
+        config={"data_set": data_set, "batch_size": batch_size, **config},
+        citation=citation,
+        batching=batching or {"default": "vmap"},
+    )
+
+
+MLP_TASKS: tuple[TaskPlugin, ...] = (
+    _mlp(
+        "ImageMLP_FashionMnist_Relu128x128",
+        "784-128-128-10, ReLU, on Fashion-MNIST",
+        *("fashion_mnist", 128, 118_282),
+        hidden=(128, 128),
+    ),
+    _mlp(
+        "ImageMLP_Cifar10_128x128x128_LayerNorm_Relu",
+        "3072-128-128-128-10, LayerNorm and ReLU, on CIFAR-10",
+        *("cifar10", 128, 428_426),
+        hidden=(128, 128, 128),
+        layer_norm=True,
+    ),
+    _mlp(
+        "ImageMLP_Cifar10_128x128x128_Tanh_bs128",
+        "3072-128-128-128-10, tanh, on CIFAR-10",
+        *("cifar10", 128, 427_658),
+        hidden=(128, 128, 128),
+        activation="tanh",
+    ),
+)
+
+AUTOENCODER_TASKS: tuple[TaskPlugin, ...] = (
+    _autoencoder(
+        "ImageMLPAE_Cifar10_128x32x128_bs256",
+        "3072-128-32-128-3072 on CIFAR-10",
+        *("cifar10", 256, 797_984),
+        hidden=(128, 32, 128),
+    ),
+    _autoencoder(
+        "ImageMLPAE_Mnist_128x32x128_bs128",
+        "784-128-32-128-784 on MNIST",
+        *("mnist", 128, 209_968),
+        hidden=(128, 32, 128),
+    ),
+)
+
+# The four meta-training tasks of the published code, which gives them one name for all four.
+FAST_VELO_TASKS: tuple[TaskPlugin, ...] = tuple(
+    _mlp(
+        f"FastVelo_{short}",
+        f"64-32-10, ReLU, on {title} at 8x8 grey",
+        *(data_set, 64, 2_410),
+        hidden=(32,),
+        image_size=(8, 8),
+        grayscale=True,
+    )
+    for short, data_set, title in (
+        ("cifar10", "cifar10", "CIFAR-10"),
+        ("fashion_mnist", "fashion_mnist", "Fashion-MNIST"),
+        ("mnist", "mnist", "MNIST"),
+        ("svhn", "svhn_cropped", "SVHN"),
+    )
+)
+
+# Small enough for a laptop, on data that comes with scikit-learn.
+DIGITS_TASKS: tuple[TaskPlugin, ...] = (
+    _mlp(
+        "Digits_MLP_32",
+        "64-32-10, ReLU, on scikit-learn's digits",
+        *("digits", 64, 2_410),
+        citation=_OWN,
+        hidden=(32,),
+    ),
+    _mlp(
+        "Digits_MLP_LayerNorm_64x64",
+        "64-64-64-10, LayerNorm and ReLU, on scikit-learn's digits",
+        *("digits", 64, 9_226),
+        citation=_OWN,
+        hidden=(64, 64),
+        layer_norm=True,
+    ),
+    _image_task(
+        "Digits_Conv_16x32",
+        "ConvNet classifier",
+        "3x3 convolutions 16 (stride 2) and 32, ReLU, on scikit-learn's digits",
+        "celo.tasks.conv:build",
+        *("digits", 64, 5_130, None, _OWN, {"widths": (16, 32)}),
+    ),
+    _autoencoder(
+        "Digits_AE_32x8x32",
+        "64-32-8-32-64 on scikit-learn's digits",
+        *("digits", 64, 4_744),
+        citation=_OWN,
+        hidden=(32, 8, 32),
+    ),
+)

@@ -1,0 +1,110 @@
+"""Celo-Adam: Adam whose learning rate is Celo's LSTM scheduler."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from celo.lopt.accumulators import decays
+from celo.lopt.scheduler import init_scheduler, scheduler_network, zero_state
+from celo.lopt.theta import check_theta, theta_template
+from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
+from celo_plugins.schedule import (
+    SCHEDULER_INPUTS,
+    CeloState,
+    Decays,
+    ScheduledOptimizer,
+    Step,
+    advance_schedule,
+    clip_gradients,
+    flatten_with,
+    update_accumulators,
+)
+
+# The factored averages feed nothing; published states hold them.
+DECAYS = Decays(decays(0.9), decays(0.999), decays(0.9, 0.99, 0.999))
+
+
+@dataclasses.dataclass(frozen=True)
+class CeloAdamConfig:
+    """Hyperparameters; the defaults are those of the published weights.
+
+    Attributes:
+      lstm_hidden_size: width of the scheduler.
+      step_mult: factor of every step.
+      eps: added to the root of the second moment.
+    """
+
+    lstm_hidden_size: int = 64
+    step_mult: float | jax.Array = 0.001
+    eps: float | jax.Array = 1e-8
+
+
+class CeloAdam(LearnedOptimizer):
+    """Celo-Adam with any weights."""
+
+    def __init__(self, config: CeloAdamConfig | None = None):
+        self.config = config or CeloAdamConfig()
+        self.scheduler = scheduler_network(self.config.lstm_hidden_size, controls=None)
+
+    @property
+    def name(self) -> str:
+        return "celo-adam"
+
+    def init(self, key: PRNGKey) -> MetaParams:
+        hidden_size = self.config.lstm_hidden_size
+        # The first half of the key is Celo's per-parameter network, which is absent here.
+        _, rest = jax.random.split(key)
+        scheduler_key, _ = jax.random.split(rest)
+        return {
+            "lstm_init_state": zero_state(1, hidden_size),
+            "rnn_params": init_scheduler(
+                self.scheduler, scheduler_key, hidden_size, SCHEDULER_INPUTS
+            ),
+        }
+
+    def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloAdamOptimizer:
+        check_theta(self, self._template, theta)
+        return CeloAdamOptimizer(self.name, DECAYS, self.scheduler, theta, self.config)
+
+    @functools.cached_property
+    def _template(self) -> PyTree:
+        return theta_template(self)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CeloAdamOptimizer(ScheduledOptimizer):
+    """Celo-Adam with given weights."""
+
+    config: CeloAdamConfig
+
+    def compute(self, opt_state: CeloState, grad: Params, loss: jax.Array) -> Step:
+        schedule = advance_schedule(self.scheduler, self.theta, opt_state, loss)
+        momentum, second_moment, factored = update_accumulators(
+            opt_state, clip_gradients(grad), DECAYS
+        )
+        count = (opt_state.iteration + 1).astype(jnp.float32)
+        structure = jax.tree.structure(grad)
+        steps = [
+            self._leaf_step(m[..., 0], rms[..., 0], count, schedule.lr_mult[i])
+            for i, (m, rms) in enumerate(flatten_with(structure, momentum.m, second_moment.rms))
+        ]
+        return Step(schedule, momentum, second_moment, factored, structure.unflatten(steps))
+
+    def _leaf_step(
+        self, m: jax.Array, rms: jax.Array, count: jax.Array, lr_mult: jax.Array
+    ) -> jax.Array:
+        m = m / (1 - jnp.power(DECAYS.momentum[0], count))
+        rms = rms / (1 - jnp.power(DECAYS.second_moment[0], count))
+        # 1e-10 under the root and eps outside: the floor is about 1e-5, not Adam's usual one.
+        root = self.config.eps + jnp.sqrt(rms + 1e-10)
+        return m * (lr_mult * self.config.step_mult / root)
+
+
+def build(**hyperparameters: Any) -> CeloAdam:
+    """Celo-Adam."""
+    return CeloAdam(CeloAdamConfig(**hyperparameters))

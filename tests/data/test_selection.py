@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from celo.data import DataSelection
+from celo.errors import UsageError
+
+
+def test_nothing_means_the_real_data() -> None:
+    selection = DataSelection.parse(None)
+    assert selection == DataSelection()
+    assert selection.source("mnist") == "real"
+    assert selection.text == "real"
+
+
+def test_synthetic_means_every_set() -> None:
+    selection = DataSelection.parse("synthetic")
+    assert selection.source("mnist") == selection.source("digits") == "synthetic"
+
+
+def test_one_set_by_any_spelling() -> None:
+    selection = DataSelection.parse("Fashion-MNIST=synthetic, cifar10=synthetic")
+    assert selection.source("fashion_mnist") == "synthetic"
+    assert selection.source("mnist") == "real"
+
+
+@pytest.mark.parametrize("text", [None, "synthetic", "mnist=synthetic", "b=synthetic,a=synthetic"])
+@pytest.mark.parametrize("published", [False, True])
+def test_text_is_read_back(text: str | None, published: bool) -> None:
+    selection = DataSelection.parse(text, published_splits=published)
+    assert DataSelection.parse(selection.text, published_splits=published) == selection
+    assert selection.published_splits is published
+    hash(selection)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("lm1b=wikitext2", "'wikitext2' in the place of 'lm1b' is not available yet"),
+        ("mnist", "expected `synthetic` or SET=SOURCE"),
+        ("mnist=", "expected `synthetic` or SET=SOURCE"),
+        ("mnist=synthetic,MNIST=synthetic", "names 'MNIST' twice"),
+    ],
+)
+def test_refusals_are_one_sentence(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        DataSelection.parse(text)
+    assert complaint in caught.value.message
