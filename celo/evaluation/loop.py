@@ -101,7 +101,6 @@ class Program:
       start: () -> Runs: parameters and optimizer states at step 0.
       advance: (runs, first point, number of points) -> (runs, losses); donates `runs`.
       points: number of evaluation points of a whole run.
-      compile_s: seconds spent tracing and compiling.
       temp_bytes: temporary memory of `advance`, as the compiler states it (0 if it does not).
       state_bytes_per_parameter: size of one optimizer state without the parameters.
     """
@@ -109,7 +108,6 @@ class Program:
     start: Callable[[], Runs]
     advance: Callable[[Runs, int, int], tuple[Runs, Losses]]
     points: int
-    compile_s: float
     temp_bytes: int
     state_bytes_per_parameter: float
 
@@ -140,7 +138,6 @@ def compile_program(
     theta: PyTree,
     members: Mapping[str, jax.Array],
     batching: Batching,
-    clock: Callable[[], float],
 ) -> Program:
     """Compiles the loop for one block.
 
@@ -150,9 +147,7 @@ def compile_program(
       theta: weights of a learned optimizer, or None.
       members: name -> array [members]: traced hyperparameters; {} stands for a single member.
       batching: one vmapped axis, or one run after the other.
-      clock: seconds, for `compile_s`.
     """
-    before = clock()
     width = len(next(iter(members.values()))) if members else 1
     hypers, arrays = dict(members), dict(start.batches.table.arrays)
     body = _Body(start.task, make_optimizer, start.schedule, start.batches.table, batching)
@@ -185,7 +180,6 @@ def compile_program(
         start=lambda: compiled_init(start.params, hypers, theta, steps),
         advance=go,
         points=num_points(start.schedule),
-        compile_s=clock() - before,
         temp_bytes=int(getattr(memory, "temp_size_in_bytes", 0) or 0),
         state_bytes_per_parameter=_state_bytes_per_parameter(runs.opt_state, start.params, width),
     )

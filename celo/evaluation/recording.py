@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
     from celo.evaluation.loop import Program
 
 
+@dataclass(frozen=True)
+class BlockTimes:
+    """Seconds that a block took.
+
+    Attributes:
+      compile_s: until the first step: initial parameters, tracing, compiling.
+      wall_s: in all.
+    """
+
+    compile_s: float
+    wall_s: float
+
+
 def finished_cells(
     block: Block,
     batching: Batching,
@@ -23,7 +37,7 @@ def finished_cells(
     program: Program,
     evaluation: np.ndarray,
     training: np.ndarray,
-    wall: float,
+    times: BlockTimes,
 ) -> list[Cell]:
     """The cells of a block that ran to its end.
 
@@ -34,7 +48,7 @@ def finished_cells(
       program: what was compiled.
       evaluation: float32 [seeds, members, points, splits, 2].
       training: float32 [seeds, members, steps + 1].
-      wall: seconds of the whole block.
+      times: what the block took.
     """
     from celo.evaluation.batches import EVAL_SPLITS
     from celo.evaluation.loop import point_steps
@@ -44,9 +58,9 @@ def finished_cells(
     runs = len(block.seeds) * members
     steps = block.schedule.steps
     cost = {
-        "ms_per_step": (wall - program.compile_s) * 1e3 / (steps * runs),
-        "wall_s": wall,
-        "compile_s": program.compile_s,
+        "ms_per_step": (times.wall_s - times.compile_s) * 1e3 / (steps * runs),
+        "wall_s": times.wall_s,
+        "compile_s": times.compile_s,
         "temp_bytes": float(program.temp_bytes),
         "peak_memory_bytes": float(_peak_memory()),
         "state_bytes_per_parameter": program.state_bytes_per_parameter,

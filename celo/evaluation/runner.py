@@ -20,7 +20,7 @@ import numpy as np
 from celo.errors import CeloError
 from celo.evaluation.cells import Cell
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Entry, Plan
-from celo.evaluation.recording import failed_cells, finished_cells
+from celo.evaluation.recording import BlockTimes, failed_cells, finished_cells
 from celo.evaluation.store import REQUEST_NOTE, Run, put_aside
 from celo.loading import theta_of
 from celo.registry import Found, resolve
@@ -219,15 +219,15 @@ def _run_block(
         theta,
         traced_members(block.entry),
         batching,
-        time.monotonic,
     )
-    observer.compiled(block, program.compile_s)
-    evaluation, training = _drive(program, block, observer)
-    wall = time.monotonic() - began
-    return finished_cells(block, batching, platform, program, evaluation, training, wall)
+    compile_s = time.monotonic() - began
+    observer.compiled(block, compile_s)
+    evaluation, training = drive(program, block, observer)
+    times = BlockTimes(compile_s, time.monotonic() - began)
+    return finished_cells(block, batching, platform, program, evaluation, training, times)
 
 
-def _drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarray, np.ndarray]:
+def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarray, np.ndarray]:
     """Runs a compiled block to the end.
 
     Returns:

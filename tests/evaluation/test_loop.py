@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -41,7 +40,7 @@ def _program(
 ) -> loop.Program:
     start = loop.prepare(_task(), open_batches(_task()), seeds, schedule)
     members = {"lr": jnp.array(rates, jnp.float32)}
-    return loop.compile_program(start, _adam, None, members, batching, time.monotonic)
+    return loop.compile_program(start, _adam, None, members, batching)
 
 
 def _run(program: loop.Program, calls: list[int]) -> tuple[np.ndarray, np.ndarray]:
