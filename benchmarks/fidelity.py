@@ -2,8 +2,8 @@
 
     CELO_DATA_DIR=... CELO_ZOO_PATH=... python benchmarks/fidelity.py [--output DIR]
 
-Needs MNIST and Fashion-MNIST (`celo data list`) and the weights of `celo` and `celo-adam`; resumable like
-every evaluation. Prints the report as markdown; `docs/fidelity.md` holds one.
+Needs MNIST and Fashion-MNIST (`celo data list`) and the weights of `celo` and `celo-adam`;
+resumable like every evaluation. Prints the report as markdown; `docs/fidelity.md` holds one.
 """
 
 from __future__ import annotations

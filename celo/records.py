@@ -182,8 +182,9 @@ class DataSet:
     Attributes:
       name: as in file names and `CELO_DATA_DIR`.
       summary: one line.
-      load: string target. Called with a `celo.data.local.Location`-like path or None for embedded
-        sets; see `celo.data`.
+      load: string target. Called with the folder of the original files (None for embedded sets);
+        returns `{train,test}_{images,labels}` as integer arrays [N, H, W(, C)] and [N].
+        `NAME.npz` with the same arrays is read without it.
       kind: "image" or "text".
       train_rows: rows of the complete training split.
       test_rows: rows of the complete test split.
@@ -191,7 +192,12 @@ class DataSet:
       num_classes: of the labels.
       licence: of the data.
       citation: authors and year.
-      embedded: comes with a dependency; needs no files.
+      folders: where its original files may lie, relative to a data folder; the first that
+        exists is used.
+      files: what these files are, for messages.
+      largest_pixel: the pixel value that becomes 1.
+      embedded: comes with an installed distribution; needs no files.
+      carrier: the distribution that brings an embedded set; None means the plugin's own.
     """
 
     name: str
@@ -204,7 +210,11 @@ class DataSet:
     num_classes: int
     licence: str
     citation: str = ""
+    folders: tuple[str, ...] = ()
+    files: str = ""
+    largest_pixel: int = 255
     embedded: bool = False
+    carrier: str | None = None
     api_version: int = API_VERSION
 
 

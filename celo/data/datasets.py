@@ -13,7 +13,6 @@ import numpy as np
 
 from celo import registry
 from celo.data import sources
-from celo.data.forms import form_of
 from celo.data.preprocess import prepare
 from celo.data.sampling import batch_indices, check_rows
 from celo.data.selection import DataSelection
@@ -140,7 +139,7 @@ def image_datasets(
     size = image_size or (height, width)
     native = size == (height, width) and not (grayscale and channels > 1)
     shape = (*size, 1 if grayscale else channels)
-    scale = 1 / form_of(record).largest_pixel if native else 1.0
+    scale = 1 / record.largest_pixel if native else 1.0
 
     def make_table(split: str) -> SplitTable:
         found = sources.find(record.name, selection)
@@ -177,7 +176,7 @@ def _flat_images(
     images = sources.load(found)[f"{part}_images"]
     if size is not None:
         height, width, grayscale = size
-        largest = form_of(found.record).largest_pixel
+        largest = found.record.largest_pixel
         images = prepare(images, (height, width), grayscale=grayscale, largest_pixel=largest)
     flat = images.reshape(len(images), -1)
     flat.flags.writeable = False

@@ -11,7 +11,6 @@ import numpy as np
 
 from celo import registry
 from celo.data import arrays
-from celo.data.forms import Form, form_of
 from celo.errors import DataError
 from celo.files import cache_dir
 from celo.records import DataSet
@@ -53,22 +52,20 @@ def data_folders() -> list[Path]:
 
 def locate(record: DataSet) -> Location | None:
     """The first place where files of the set are, or None."""
-    form = form_of(record)
     for folder in data_folders():
-        for candidate in _candidates(record, form, folder):
+        for candidate in _candidates(record, folder):
             if candidate.is_file() or (candidate.is_dir() and any(candidate.iterdir())):
                 return Location(candidate)
     return None
 
 
-def _candidates(record: DataSet, form: Form, folder: Path) -> Iterator[Path]:
+def _candidates(record: DataSet, folder: Path) -> Iterator[Path]:
     yield folder / f"{record.name}.npz"
-    yield from (folder / name for name in form.folders)
+    yield from (folder / name for name in record.folders)
 
 
 def missing(record: DataSet) -> tuple[str, str]:
     """What is missing and where to put which files: a message and a hint."""
-    form = form_of(record)
     folders = data_folders()
     where = " and ".join(
         f"{folder}{'' if folder.is_dir() else ' (no folder)'}" for folder in folders
@@ -79,8 +76,8 @@ def missing(record: DataSet) -> tuple[str, str]:
         f"put {record.name}.npz (uint8 arrays train_images, test_images of {shape} pixels; "
         f"train_labels, test_labels) into {folders[0]}"
     )
-    if form.folders:
-        hint += f", or {form.files} into {folders[0] / form.folders[0]}"
+    if record.folders:
+        hint += f", or {record.files} into {folders[0] / record.folders[0]}"
     if not os.environ.get(ENVIRONMENT):
         hint += f"; the variable {ENVIRONMENT} names another folder"
     return message, hint
@@ -105,7 +102,7 @@ def read(record: DataSet, location: Location | None) -> dict[str, np.ndarray]:
     else:
         found = registry.resolve(record.load)(location.path if location else None)
     where = str(location.path) if location else record.name
-    arrays.check(record, found, where, form_of(record).largest_pixel)
+    arrays.check(record, found, where, record.largest_pixel)
     result = {}
     for key in arrays.KEYS:
         value = found[key]

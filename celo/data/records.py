@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from celo.records import DataSet
 
+_IDX = "the four IDX files train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-..."
+
 DATA_SETS: tuple[DataSet, ...] = (
     DataSet(
         name="mnist",
@@ -16,6 +18,8 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=10,
         licence="no licence file by the authors; usually given as CC BY-SA 3.0",
         citation="LeCun, Cortes and Burges, 1998",
+        folders=("mnist", "MNIST/raw"),
+        files=_IDX,
     ),
     DataSet(
         name="fashion_mnist",
@@ -28,6 +32,8 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=10,
         licence="MIT, Zalando SE",
         citation="Xiao, Rasul and Vollgraf, 2017",
+        folders=("fashion_mnist", "FashionMNIST/raw"),
+        files=_IDX,
     ),
     DataSet(
         name="cifar10",
@@ -40,6 +46,8 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=10,
         licence="none stated; research use",
         citation="Krizhevsky, Nair and Hinton, 2009",
+        folders=("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10"),
+        files="the python batches data_batch_1 ... data_batch_5, test_batch",
     ),
     DataSet(
         name="cifar100",
@@ -52,6 +60,8 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=100,
         licence="none stated; research use",
         citation="Krizhevsky, Nair and Hinton, 2009",
+        folders=("cifar-100-python", "cifar100/cifar-100-python", "cifar100"),
+        files="the python files train, test",
     ),
     DataSet(
         name="svhn_cropped",
@@ -76,6 +86,8 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=10,
         licence="CC BY 4.0 (UCI), as distributed with scikit-learn",
         citation="Alpaydin and Kaynak, 1998",
+        largest_pixel=16,
         embedded=True,
+        carrier="scikit-learn",
     ),
 )

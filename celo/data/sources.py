@@ -13,7 +13,6 @@ import numpy as np
 from celo import registry
 from celo.data import local, synthetic
 from celo.data.arrays import KEYS, Arrays
-from celo.data.forms import form_of
 from celo.data.selection import SYNTHETIC, DataSelection
 from celo.data.splits import has_published_split
 from celo.errors import DataMissingError
@@ -79,7 +78,7 @@ def find(name: str, selection: DataSelection) -> FoundSet:
     if selection.source(record.name) == SYNTHETIC:
         return FoundSet(record, None, f"synthetic {synthetic.VERSION}", synthetic=True)
     if record.embedded:
-        carrier = form_of(record).carrier or entry.origin.distribution
+        carrier = record.carrier or entry.origin.distribution
         return FoundSet(record, None, f"{carrier} {metadata.version(carrier)}")
     location = local.locate(record)
     if location is None:

@@ -6,7 +6,6 @@ import zlib
 
 import numpy as np
 
-from celo.data.forms import form_of
 from celo.records import DataSet
 
 VERSION = 1
@@ -23,7 +22,7 @@ def generate(record: DataSet) -> dict[str, np.ndarray]:
     """
     # RandomState, because numpy never changes its stream.
     random = np.random.RandomState(zlib.crc32(record.name.encode()))
-    largest = form_of(record).largest_pixel
+    largest = record.largest_pixel
     result = {}
     for part, rows in (("train", TRAIN_ROWS), ("test", TEST_ROWS)):
         shape = (rows, *record.image_shape)

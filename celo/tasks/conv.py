@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import haiku as hk
@@ -16,8 +17,6 @@ from celo.tasks.image_task import ImageTask, cross_entropy
 from celo.tasks.normalizers import conv_classifier
 
 _KERNEL = 3
-# On a CPU, XLA's convolution of small images is slower than the same sums as one matrix product.
-_LARGEST_SLICED_SIDE = 8
 
 
 def build(
@@ -53,46 +52,64 @@ def build(
 
 def conv_net(images: jax.Array, widths: Sequence[int], num_classes: int) -> jax.Array:
     """Logits [B, num_classes] of images [B, H, W, C]; inside a Haiku transform."""
-    sliced = max(images.shape[1:3]) <= _LARGEST_SLICED_SIDE
-    module = SlicedConv2D if sliced else hk.Conv2D
     features = images
     for i, width in enumerate(widths):
-        convolution = module(width, _KERNEL, stride=2 if i == 0 else 1, name="conv2_d")
-        features = jax.nn.relu(convolution(features))
+        features = jax.nn.relu(Conv2D(width, stride=2 if i == 0 else 1)(features))
     return hk.Linear(num_classes)(jnp.mean(features, axis=(1, 2)))
 
 
-class SlicedConv2D(hk.Module):
-    """`hk.Conv2D` with SAME padding as shifted slices and one matrix product.
+class Conv2D(hk.Module):
+    """`hk.Conv2D` with a 3x3 kernel and SAME padding, fast inside loops on a CPU too.
 
-    Same parameters, same initial values, same numbers up to rounding.
+    Same names, parameters and initial values as Haiku's, same numbers up to rounding.
     """
 
-    def __init__(self, output_channels: int, kernel_shape: int, stride: int, name: str):
-        """Takes the arguments of `hk.Conv2D`."""
-        super().__init__(name=name)
+    def __init__(self, output_channels: int, stride: int):
+        """Takes what differs between the layers."""
+        super().__init__()
         self._channels = output_channels
-        self._kernel = kernel_shape
         self._stride = stride
 
     def __call__(self, images: jax.Array) -> jax.Array:
-        size, stride, inputs = self._kernel, self._stride, images.shape[-1]
-        shape = (size, size, inputs, self._channels)
-        deviation = 1 / np.sqrt(size * size * inputs)
+        shape = (_KERNEL, _KERNEL, images.shape[-1], self._channels)
+        deviation = 1 / np.sqrt(np.prod(shape[:-1]))
         w = hk.get_parameter("w", shape, init=hk.initializers.TruncatedNormal(deviation))
-        b = hk.get_parameter("b", (self._channels,), init=jnp.zeros)
-        rows, columns = (-(-side // stride) for side in images.shape[1:3])
-        padding = [_same(side, size, stride) for side in images.shape[1:3]]
-        padded = jnp.pad(images, [(0, 0), *padding, (0, 0)])
-        patches = [
-            padded[:, y : y + stride * rows : stride, x : x + stride * columns : stride][
-                :, :rows, :columns
-            ]
-            for y in range(size)
-            for x in range(size)
+        b = hk.get_parameter("b", shape[-1:], init=jnp.zeros)
+        # XLA's CPU convolution is naive inside a loop, where all training happens. Measured there
+        # (two cores, a step of SGD), slices take 0.7 ms instead of 7.9 for Digits_Conv_16x32, and
+        # 0.2 s instead of 6 to 14 for widths 32, 64, 64 on 128 images of 32x32.
+        convolve = functools.partial(
+            jax.lax.platform_dependent,
+            cpu=functools.partial(sliced_convolution, stride=self._stride),
+            default=functools.partial(plain_convolution, stride=self._stride),
+        )
+        return convolve(images, w) + b
+
+
+def plain_convolution(images: jax.Array, w: jax.Array, *, stride: int) -> jax.Array:
+    """SAME convolution of [B, H, W, inputs] with [k, k, inputs, outputs]."""
+    layout = ("NHWC", "HWIO", "NHWC")
+    strides = (stride, stride)
+    return jax.lax.conv_general_dilated(images, w, strides, "SAME", dimension_numbers=layout)
+
+
+def sliced_convolution(images: jax.Array, w: jax.Array, *, stride: int) -> jax.Array:
+    """The same sums as `plain_convolution`: shifted slices side by side and one matrix product."""
+    size, _, inputs, outputs = w.shape
+    rows, columns = (-(-side // stride) for side in images.shape[1:3])
+    padding = [_same(side, size, stride) for side in images.shape[1:3]]
+    padded = jnp.pad(images, [(0, 0), *padding, (0, 0)])
+    patches = [
+        padded[
+            :,
+            y : y + stride * (rows - 1) + 1 : stride,
+            x : x + stride * (columns - 1) + 1 : stride,
         ]
-        flat = jnp.concatenate(patches, axis=-1)
-        return flat @ w.reshape(size * size * inputs, self._channels) + b
+        for y in range(size)
+        for x in range(size)
+    ]
+    flat = jnp.concatenate(patches, axis=-1)
+    return flat @ w.reshape(size * size * inputs, outputs)
 
 
 def _same(side: int, size: int, stride: int) -> tuple[int, int]:
