@@ -10,8 +10,8 @@ and no cell that was finished before a kill may have been written again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -53,41 +53,42 @@ class Result:
 def run(folder: Path, kills: int, seed: int) -> Result:
     """Kills an evaluation `kills` times in an empty folder."""
     _evaluate(folder / "warm")  # fills the compilation cache
-    began = time.monotonic()
     _evaluate(folder / "whole")
-    whole_s = time.monotonic() - began
+    cells = len(_written(folder / "whole"))
     chance = random.Random(seed)
-    target = folder / "killed"
-    lost = rewritten = done = 0
+    target, compared = folder / "killed", [folder / "killed"]
+    lost = rewritten = 0
     finished: list[int] = []
-    for _ in range(kills):
-        # Moments are drawn over what is left to do: start-up and writing included.
-        moment = chance.uniform(0.1, whole_s * 0.9)
+    while len(finished) < kills:
         before = _written(target)
+        if len(before) == cells:  # nothing is left to interrupt: go on in another folder
+            target = folder / f"killed-{len(compared)}"
+            compared.append(target)
+            before = {}
         process = subprocess.Popen([CELO, *EVALUATION, "--output", str(target)])
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
+        _wait_until(process, target, chance.randrange(len(before), cells))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=chance.uniform(0.0, 0.5))
+        if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            done += 1
+            finished.append(len(_written(target)))
         after = _written(target)
-        finished.append(len(after))
         lost += len(before.keys() - after.keys())
         rewritten += _finished_again(before, after)
-        if process.returncode == 0:
-            # Nothing is left to interrupt: start over, keeping the counts.
-            os.rename(target, folder / f"done-{done}-{len(finished)}")
-    if _written(target) or not any(folder.glob("done-*")):
-        _evaluate(target)
-        compared = [target]
-    else:
-        compared = []
-    compared += sorted(folder.glob("done-*"))
+    _evaluate(target)
     expected = _report(folder / "whole")
     identical = all(_report(path) == expected for path in compared)
-    cells = len(_written(folder / "whole"))
-    return Result(done, lost, rewritten, identical, cells, tuple(finished))
+    return Result(len(finished), lost, rewritten, identical, cells, tuple(finished))
+
+
+def _wait_until(process: subprocess.Popen[bytes], output: Path, cells: int) -> None:
+    """Waits until a run holds more than `cells` cells, or has got somewhere without any."""
+    began = time.monotonic()
+    while process.poll() is None and len(_written(output)) <= cells:
+        if cells == 0 and time.monotonic() - began > 2:
+            return
+        time.sleep(0.003)
 
 
 def _evaluate(output: Path) -> None:

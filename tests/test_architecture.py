@@ -17,7 +17,7 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "text", "records", "protocol"}
+GROUND = {"errors", "files", "text", "records", "protocol", "trees"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "text": set(),
     "records": set(),
     "protocol": set(),
+    "trees": set(),
     "registry": set(),
     "spec": set(),
     "lopt": set(),

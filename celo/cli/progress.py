@@ -143,7 +143,12 @@ def describe(block: Block) -> str:
     """An optimizer and how much of it a block runs."""
     members = len(block.entry.members)
     trials = f" x{members} trials" if members > 1 else ""
-    seeds = ",".join(map(str, block.seeds))
+    first, last = block.seeds[0], block.seeds[-1]
+    seeds = (
+        f"{first}-{last}"
+        if last - first == len(block.seeds) - 1 > 0
+        else ",".join(map(str, block.seeds))
+    )
     return f"{block.entry.label}{trials}  seeds {seeds}"
 
 
@@ -156,11 +161,11 @@ def _verdict(cells: list[Cell]) -> str:
     diverged = sum(cell.status == "diverged" for cell in cells)
     finals = [float(cell.curves["eval/train/loss"][-1]) for cell in cells]
     finite = [value for value in finals if np.isfinite(value)]
-    loss = f"best final loss {min(finite):.4g}" if finite else "no finite loss"
+    loss = f"loss {min(finite):.4g}" if finite else "no finite loss"
     ms = cells[0].cost.get("ms_per_step", float("nan"))
     note = f", {diverged}/{len(cells)} diverged" if diverged else ""
     compile_s = cells[0].cost.get("compile_s", 0.0)
-    return f"{loss}  {ms:.2f} ms/step, {compile_s:.1f} s compiling{note}"
+    return f"{loss}  {ms:.2f} ms/step, compiled in {compile_s:.1f} s{note}"
 
 
 def _duration(seconds: float) -> str:

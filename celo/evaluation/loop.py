@@ -83,6 +83,7 @@ class Start:
       keys: uint32 [seeds, 2].
       params: (parameters, model state) at step 0; leaves [seeds, ...].
       rows: number of a call's first evaluation point -> Rows.
+      abstract_rows: their shapes.
     """
 
     task: Task
@@ -91,6 +92,7 @@ class Start:
     keys: jax.Array
     params: tuple[PyTree, PyTree]
     rows: Callable[[int], Rows]
+    abstract_rows: Rows
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,15 @@ def prepare(task: Task, batches: Batches, seeds: tuple[int, ...], schedule: Sche
     keys = jnp.stack([run_key(task.name, seed) for seed in seeds])
     init = jax.vmap(lambda key: task.init_with_state(jax.random.fold_in(key, INIT)))
     draw = jax.jit(partial(draw_rows, batches, schedule=schedule))
+    compiled = draw.lower(keys, jnp.int32(0)).compile()
     return Start(
-        task, schedule, batches, keys, jax.jit(init)(keys), lambda k: draw(keys, jnp.int32(k))
+        task=task,
+        schedule=schedule,
+        batches=batches,
+        keys=keys,
+        params=jax.jit(init)(keys),
+        rows=lambda first: compiled(keys, jnp.int32(first)),
+        abstract_rows=draw.eval_shape(keys, jnp.int32(0)),
     )
 
 
@@ -155,10 +164,9 @@ def compile_program(
 
     init = jax.jit(partial(body.start, width=width)).lower(start.params, hypers, theta, steps)
     runs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), init.out_info)
-    rows = jax.eval_shape(lambda: start.rows(0))
     advance = jax.jit(body.advance, donate_argnums=0)
     compiled = advance.lower(
-        runs, start.keys, rows, hypers, theta, arrays, steps, zero, zero
+        runs, start.keys, start.abstract_rows, hypers, theta, arrays, steps, zero, zero
     ).compile()
     compiled_init = init.compile()
 

@@ -1,4 +1,4 @@
-"""What is known of a parameter tensor before anything runs: its path, shape and factored axes."""
+"""What is known of a parameter tensor before anything runs: its shape and factored axes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-from celo.errors import UsageError
-from celo.protocol import Params, PyTree
-
-PATH_SEPARATOR = "|"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,70 +88,3 @@ def map_leaves(function: Callable[..., jax.Array], leaves: Sequence[tuple[Any, .
         for position, i in enumerate(members):
             results[i] = jax.tree.map(lambda x, at=position: x[at], together)
     return results
-
-
-def path_string(path: tuple[Any, ...]) -> str:
-    """Writes a key path of `jax.tree_util` as in the published files: levels joined by `|`.
-
-    Dictionary keys keep their own slashes; fields of records and named tuples go by name,
-    elements of sequences by position.
-    """
-    return PATH_SEPARATOR.join(_level(entry) for entry in path)
-
-
-def named_leaves(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by path string, in flattening order."""
-    return {path_string(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def _level(entry: Any) -> str:
-    for attribute in ("key", "name", "idx"):
-        if hasattr(entry, attribute):
-            return str(getattr(entry, attribute))
-    return str(entry)
-
-
-def check_float_leaves(params: Params, optimizer: str) -> None:
-    """Refuses parameters which have no gradient.
-
-    Raises:
-      UsageError: a leaf is no array of real floating-point numbers.
-    """
-    for path, leaf in named_leaves(params).items():
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise UsageError(
-                f"{optimizer} trains floating-point parameters, but {path or 'params'} is {dtype}",
-                hint="Keep other arrays in model_state, or convert them.",
-            )
-
-
-def check_gradients(params: Params, grad: Params, optimizer: str) -> None:
-    """Refuses gradients that do not belong to the parameters; runs while tracing.
-
-    Raises:
-      UsageError: a leaf is missing, is one too many, or has another shape; its path is named.
-    """
-    expected = {path: jnp.shape(leaf) for path, leaf in named_leaves(params).items()}
-    found = {path: jnp.shape(leaf) for path, leaf in named_leaves(grad).items()}
-    hint = "Pass the gradient of the loss with respect to the parameters in the optimizer state."
-    for path, shape in expected.items():
-        if path not in found:
-            raise UsageError(f"{optimizer}: the gradient has no leaf {path!r}", hint=hint)
-        if found[path] != shape:
-            raise UsageError(
-                f"{optimizer}: the gradient of {path!r} has shape {found[path]}, "
-                f"the parameter {shape}",
-                hint=hint,
-            )
-    for path in found:
-        if path not in expected:
-            raise UsageError(
-                f"{optimizer}: the gradient has a leaf {path!r} that the parameters lack", hint=hint
-            )
-    if jax.tree.structure(params) != jax.tree.structure(grad):
-        raise UsageError(
-            f"{optimizer}: the gradient has the leaves of the parameters in other containers "
-            f"({jax.tree.structure(grad)} instead of {jax.tree.structure(params)})",
-            hint=hint,
-        )

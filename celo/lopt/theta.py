@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from celo.errors import WeightsError
-from celo.lopt.leaves import named_leaves
 from celo.protocol import LearnedOptimizer, MetaParams, PyTree
+from celo.trees import named_leaves
 
 _SHOWN = 5
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import optax
 
 from celo.errors import UsageError
-from celo.lopt.casting import cast_like
-from celo.lopt.leaves import check_float_leaves, check_gradients
 from celo.protocol import ModelState, Optimizer, Params, PRNGKey, PyTree, state_record
+from celo.trees import cast_like, check_float_leaves, check_gradients
 
 
 @state_record
@@ -63,11 +62,12 @@ class _OptaxOptimizer(Optimizer):
         **kwargs: Any,
     ) -> OptaxState:
         check_float_leaves(params, self.name)
+        # Without weak types and NumPy arrays, or the second update would compile again.
+        params = cast_like(params, params)
         inner = self._transform.init(params)
         return OptaxState(
             params=params,
             state=model_state,
-            # Without weak types, or the second update would compile again.
             optax_opt_state=cast_like(inner, inner),
             iteration=jnp.zeros((), jnp.int32),
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -22,8 +24,6 @@ from celo.lopt.accumulators import (
     update_momentum,
     update_second_moment,
 )
-from celo.lopt.casting import cast_like, check_model_state
-from celo.lopt.leaves import check_float_leaves, check_gradients
 from celo.lopt.loss_buffer import (
     FEATURES,
     LossBuffer,
@@ -46,6 +46,7 @@ from celo.protocol import (
     PyTree,
     state_record,
 )
+from celo.trees import cast_like, check_float_leaves, check_gradients, check_model_state
 
 SCHEDULER_INPUTS = PROGRESS_FEATURES + FEATURES
 
@@ -162,7 +163,24 @@ class ScheduledOptimizer(Optimizer):
     ) -> CeloState:
         check_gradients(opt_state.params, grad, self.name)
         check_model_state(model_state, opt_state.state, self.name)
-        step = self.compute(opt_state, grad, check_loss(loss, self.name))
+        loss = check_loss(loss, self.name)
+        return self._compiled_step(self.theta, opt_state, grad, loss, model_state)
+
+    @functools.cached_property
+    def _compiled_step(self) -> Callable[..., CeloState]:
+        # Loops that do not compile their own step would otherwise launch thousands of operations
+        # each time; inside a compiled step this is inlined.
+        return jax.jit(self._step)
+
+    def _step(
+        self,
+        theta: MetaParams,
+        opt_state: CeloState,
+        grad: Params,
+        loss: jax.Array,
+        model_state: ModelState,
+    ) -> CeloState:
+        step = dataclasses.replace(self, theta=theta).compute(opt_state, grad, loss)
         return advance(opt_state, step, model_state)
 
 
@@ -203,6 +221,8 @@ def init_state(
     if isinstance(num_steps, int | float | np.integer) and num_steps < 1:
         raise UsageError(f"num_steps must be at least 1, but is {num_steps}")
     check_float_leaves(params, optimizer)
+    # Without weak types and NumPy arrays, or the second update would compile again.
+    params = cast_like(params, params)
     return CeloState(
         params=params,
         rms_rolling=init_second_moment(params, len(decays.second_moment)),

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from celo.lopt import named_leaves
 from celo.protocol import Optimizer
+from celo.trees import named_leaves
 from celo_plugins import handcrafted
 from tests.plugins.golden_case import read_case, relative_to_max
 from tests.shared_folder import golden_files
@@ -45,18 +45,18 @@ def test_golden_case_is_reproduced(path: Path) -> None:
     final, params = replay(start, case.tree("grads"), jnp.asarray(case["loss"]))
 
     tolerance = max(30 * float(case["noise_rel_update"]), 3e-4)
-    for path, found in named_leaves(params).items():
+    for leaf, found in named_leaves(params).items():
         for k, at in enumerate(case["params_steps"] - 1):
-            golden = case[f"params|{path}"][k]
+            golden = case[f"params|{leaf}"][k]
             error = np.max(np.abs(found[at] - golden))
-            moved = np.max(np.abs(golden - case[f"params0|{path}"]))
+            moved = np.max(np.abs(golden - case[f"params0|{leaf}"]))
             floor = 5e-7 * max(1.0, np.max(np.abs(golden)))
-            assert error <= max(tolerance * moved, floor), (path, at)
+            assert error <= max(tolerance * moved, floor), (leaf, at)
 
     state, golden_state = named_leaves(final), case.flat("state")
     assert state.keys() == golden_state.keys()
-    for path, array in golden_state.items():
+    for leaf, array in golden_state.items():
         if np.issubdtype(array.dtype, np.integer):
-            np.testing.assert_array_equal(state[path], array, err_msg=path)
+            np.testing.assert_array_equal(state[leaf], array, err_msg=leaf)
         else:
-            assert relative_to_max(state[path], array) < 1e-4, path
+            assert relative_to_max(state[leaf], array) < 1e-4, leaf

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from celo.lopt import named_leaves, theta_from_tree
+from celo.lopt import theta_from_tree
 from celo.lopt.accumulators import factored_leaves
 from celo.lopt.features import stack_columns
 from celo.protocol import LearnedOptimizer
+from celo.trees import named_leaves
 from celo_plugins import celo, celo_adam
 from celo_plugins.celo import leaf_columns
 from celo_plugins.schedule import (
