@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from celo import registry
 from celo.data.selection import DataSelection
 from celo.evaluation import loop
-from celo.evaluation.batches import POINTS_PER_CALL, open_batches
+from celo.evaluation.batches import POINTS_PER_WINDOW, open_batches
 from celo.evaluation.compilation import enable_compilation_cache
 from celo.evaluation.config import EvalConfig
 from celo.evaluation.plan import make_plan
@@ -31,7 +31,7 @@ from celo.tasks import build_task
 def bare(program: loop.Program) -> None:
     runs, first, losses = program.start(), 0, None
     while first < program.points:
-        count = min(POINTS_PER_CALL, program.points - first)
+        count = min(POINTS_PER_WINDOW - first % POINTS_PER_WINDOW, program.points - first)
         runs, losses = program.advance(runs, first, count)
         first += count
     jax.block_until_ready(losses)

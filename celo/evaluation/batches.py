@@ -1,7 +1,7 @@
 """Which rows a run sees: drawn by key, apart from the training loop, once for all optimizers.
 
 The three evaluated splits of a task lie on the device as one table, so that the loop needs one
-gather, and the row numbers of a whole call are drawn by a program of their own, compiled once
+gather, and the row numbers of a whole window are drawn by a program of their own, compiled once
 a task: sorting is slow to compile and has nothing to do with the optimizer.
 """
 
@@ -19,8 +19,8 @@ from celo.evaluation.cells import Schedule
 from celo.protocol import SplitTable, Task
 
 EVAL_SPLITS = ("train", "outer_valid", "test")
-POINTS_PER_CALL = 20
-"""Most evaluation points that one call of the loop covers."""
+POINTS_PER_WINDOW = 20
+"""Evaluation points whose batches are drawn together; a call of the loop stays within a window."""
 
 # Streams of randomness of one run, folded into its key.
 INIT, BATCHES, LOSS, EVAL, EVAL_LOSS = range(5)
@@ -33,11 +33,11 @@ def run_key(task_name: str, seed: int | jax.Array) -> jax.Array:
 
 @dataclass(frozen=True)
 class Rows:
-    """Row numbers of every batch that a call may need, in the joint table.
+    """Row numbers, in the joint table, of every batch of one window of evaluation points.
 
     Attributes:
-      training: int32 [seeds, POINTS_PER_CALL * eval_every, batch]; the first one belongs to the
-        first step of the call.
+      training: int32 [seeds, POINTS_PER_WINDOW * eval_every, batch]; the first one belongs to the
+        first step of the window.
       evaluation: int32 [seeds, 3 splits, batches, batch]; `eval_batches` of them a point.
     """
 
@@ -80,12 +80,12 @@ def open_batches(task: Task) -> Batches:
 
 
 def draw_rows(batches: Batches, keys: jax.Array, first: jax.Array, *, schedule: Schedule) -> Rows:
-    """Draws the rows of one call; to be compiled with everything but keys and first bound.
+    """Draws the rows of one window; to be compiled with everything but keys and first bound.
 
     Args:
       batches: of the task.
       keys: uint32 [seeds, 2]: `run_key` of every run.
-      first: number of the call's first evaluation point.
+      first: number of the window's first evaluation point.
       schedule: of the run.
     """
     s, size = schedule, batches.table.batch_size
@@ -100,14 +100,14 @@ def draw_rows(batches: Batches, keys: jax.Array, first: jax.Array, *, schedule: 
         training_key = jax.random.fold_in(key, BATCHES)
         evaluation_key = jax.random.fold_in(key, EVAL)
         return Rows(
-            stream(training_key, 0, step, POINTS_PER_CALL * s.eval_every),
+            stream(training_key, 0, step, POINTS_PER_WINDOW * s.eval_every),
             jnp.stack(
                 [
                     stream(
                         jax.random.fold_in(evaluation_key, split),
                         split,
                         first * s.eval_batches,
-                        POINTS_PER_CALL * s.eval_batches + spare,
+                        POINTS_PER_WINDOW * s.eval_batches + spare,
                     )
                     for split in range(len(EVAL_SPLITS))
                 ]

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ from celo.evaluation.batches import (
     EVAL_SPLITS,
     INIT,
     LOSS,
-    POINTS_PER_CALL,
+    POINTS_PER_WINDOW,
     Batches,
     Rows,
     draw_rows,
@@ -58,9 +58,9 @@ class Losses:
     """What one call of `advance` reports, for the points it covered.
 
     Attributes:
-      evaluation: float32 [seeds, members, POINTS_PER_CALL, 3 splits, 2]: mean loss and mean
+      evaluation: float32 [seeds, members, POINTS_PER_WINDOW, 3 splits, 2]: mean loss and mean
         normalised loss.
-      training: float32 [seeds, members, POINTS_PER_CALL, eval_every]: losses before each update;
+      training: float32 [seeds, members, POINTS_PER_WINDOW, eval_every]: losses before each update;
         entries behind the last step of a point are NaN.
     """
 
@@ -82,7 +82,7 @@ class Start:
       batches: its data on the device.
       keys: uint32 [seeds, 2].
       params: (parameters, model state) at step 0; leaves [seeds, ...].
-      rows: number of a call's first evaluation point -> Rows.
+      rows: number of an evaluation point -> Rows of its window; the last window is kept.
       abstract_rows: their shapes.
     """
 
@@ -101,7 +101,8 @@ class Program:
 
     Attributes:
       start: () -> Runs: parameters and optimizer states at step 0.
-      advance: (runs, first point, number of points) -> (runs, losses); donates `runs`.
+      advance: (runs, first point, number of points) -> (runs, losses); donates `runs`. The points
+        lie in one window (`POINTS_PER_WINDOW`).
       points: number of evaluation points of a whole run.
       temp_bytes: temporary memory of `advance`, as the compiler states it (0 if it does not).
       state_bytes_per_parameter: size of one optimizer state without the parameters.
@@ -130,13 +131,18 @@ def prepare(task: Task, batches: Batches, seeds: tuple[int, ...], schedule: Sche
     init = jax.vmap(lambda key: task.init_with_state(jax.random.fold_in(key, INIT)))
     draw = jax.jit(partial(draw_rows, batches, schedule=schedule))
     compiled = draw.lower(keys, jnp.int32(0)).compile()
+
+    @lru_cache(maxsize=1)
+    def window(number: int) -> Rows:
+        return compiled(keys, jnp.int32(number * POINTS_PER_WINDOW))
+
     return Start(
         task=task,
         schedule=schedule,
         batches=batches,
         keys=keys,
         params=jax.jit(init)(keys),
-        rows=lambda first: compiled(keys, jnp.int32(first)),
+        rows=lambda point: window(point // POINTS_PER_WINDOW),
         abstract_rows=draw.eval_shape(keys, jnp.int32(0)),
     )
 
@@ -258,13 +264,14 @@ class _Body:
         every = self.schedule.eval_every
         optimizer = self.make_optimizer(theta, hyper)
         last = (steps + every - 1) // every
-        first_step = jnp.minimum(first * every, steps)
+        window = first - first % POINTS_PER_WINDOW
+        window_step = jnp.minimum(window * every, steps)
         loss_key = jax.random.fold_in(key, LOSS)
         grad_fn = jax.value_and_grad(self.task.loss_with_state, has_aux=True)
 
         def train_step(i: jax.Array, carry: Any) -> Any:
             opt_state, losses, step = carry
-            batch = gather(self.table, arrays, rows.training[step + i - first_step])
+            batch = gather(self.table, arrays, rows.training[step + i - window_step])
             params, state = optimizer.get_params_state(opt_state)
             step_key = jax.random.fold_in(loss_key, step + i)
             (loss, new_state), grad = grad_fn(params, state, step_key, batch)
@@ -280,15 +287,15 @@ class _Body:
             params, state = optimizer.get_params_state(opt_state)
             point_key = jax.random.fold_in(jax.random.fold_in(key, EVAL_LOSS), number)
             values = self._evaluate(
-                point_key, rows.evaluation, arrays, params, state, k, number == last
+                point_key, rows.evaluation, arrays, params, state, number - window, number == last
             )
             todo = jnp.where(number == last, 1, jnp.minimum(every, steps - step))
             losses = jnp.full((every,), jnp.nan)
             opt_state, losses, _ = jax.lax.fori_loop(0, todo, train_step, (opt_state, losses, step))
             return opt_state, evaluation.at[k].set(values), training.at[k].set(losses)
 
-        evaluation = jnp.full((POINTS_PER_CALL, len(EVAL_SPLITS), 2), jnp.nan)
-        training = jnp.full((POINTS_PER_CALL, every), jnp.nan)
+        evaluation = jnp.full((POINTS_PER_WINDOW, len(EVAL_SPLITS), 2), jnp.nan)
+        training = jnp.full((POINTS_PER_WINDOW, every), jnp.nan)
         opt_state, evaluation, training = jax.lax.fori_loop(
             0, count, point, (opt_state, evaluation, training)
         )
@@ -301,16 +308,16 @@ class _Body:
         arrays: _Arrays,
         params: PyTree,
         state: PyTree,
-        k: jax.Array,
+        place: jax.Array,
         is_last: jax.Array,
     ) -> jax.Array:
-        """Mean loss and mean normalised loss by split: float32 [3, 2]."""
+        """Mean loss and mean normalised loss by split, at this place of the window: [3, 2]."""
         s = self.schedule
         batches = jnp.where(is_last, s.last_eval_batches, s.eval_batches)
 
         def add(j: jax.Array, total: jax.Array) -> jax.Array:
             split, number = j // batches, j % batches
-            batch = gather(self.table, arrays, rows[split, k * s.eval_batches + number])
+            batch = gather(self.table, arrays, rows[split, place * s.eval_batches + number])
             batch_key = jax.random.fold_in(jax.random.fold_in(key, split), number)
             loss, _ = self.task.loss_with_state(params, state, batch_key, batch)
             both = jnp.stack([loss, self.task.normalizer(loss)]).astype(total.dtype)

@@ -235,7 +235,7 @@ def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarra
     """
     import jax
 
-    from celo.evaluation.batches import POINTS_PER_CALL
+    from celo.evaluation.batches import POINTS_PER_WINDOW
     from celo.evaluation.loop import point_steps
 
     steps = point_steps(block.schedule)
@@ -248,7 +248,8 @@ def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarra
     while first < program.points or pending:
         # One call is always queued behind the one being read.
         while first < program.points and len(pending) < 2:
-            count = min(count, program.points - first)
+            rest = POINTS_PER_WINDOW - first % POINTS_PER_WINDOW
+            count = min(count, rest, program.points - first)
             runs, losses = program.advance(runs, first, count)
             pending.append((first, count, losses))
             first += count
@@ -258,7 +259,7 @@ def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarra
         training.append(values.training[:, :, :size])
         now = time.monotonic()
         per_point, mark = (now - mark) / size, now
-        count = max(1, min(POINTS_PER_CALL, int(_SECONDS_PER_CALL / max(per_point, 1e-6))))
+        count = max(1, int(_SECONDS_PER_CALL / max(per_point, 1e-6)))
         observer.advanced(block, _progress(evaluation[-1], steps, start, size, per_point, block))
     curves = np.concatenate(training, axis=2).reshape(*training[0].shape[:2], -1)
     return np.concatenate(evaluation, axis=2), _taken(curves, block)
