@@ -82,7 +82,7 @@ def command(
         names = ", ".join(str(run.path) for run in opened)
         raise StoreError(
             f"{names} holds no finished results"
-            + (f" and {len(damaged)} damaged files" if damaged else ""),
+            + (f", and {'; '.join(damaged[:3])}" if damaged else ""),
             hint="repeat the `celo eval` command that started it",
         )
     anchor = _reference(reference, cells)

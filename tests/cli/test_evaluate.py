@@ -67,6 +67,83 @@ def test_weights_of_another_optimizer_are_refused(tmp_path: Path) -> None:
     assert "sgd:lr=0.1" in done.stdout
 
 
+def _weights(change: str, path: Path) -> None:
+    """The published weights of celo, with one thing wrong."""
+    import numpy as np
+
+    from celo_zoo import read_weights, write_safetensors
+
+    published = checkpoints_dir() / "celo" / "theta.state"
+    if change in ("truncated", "flipped"):
+        content = bytearray(published.read_bytes())
+        if change == "truncated":
+            del content[len(content) // 2 :]
+        else:
+            content[len(content) // 2] ^= 1
+        path.with_suffix(".state").write_bytes(bytes(content))
+        return
+    if change == "pickle":
+        path.with_suffix(".state").write_bytes(b"\x80\x04\x95\x05\x00\x00\x00\x00\x00\x00\x00].")
+        return
+    leaves = {name: np.array(leaf) for name, leaf in read_weights(published).leaves.items()}
+    bias = "ff_mod_stack|~|b0"
+    if change == "missing":
+        del leaves[bias]
+    elif change == "extra":
+        leaves["ff_mod_stack|~|b9"] = leaves[bias]
+    elif change == "reshaped":
+        leaves[bias] = leaves[bias].reshape(2, 2)
+    else:
+        leaves[bias][0, 0] = np.nan
+    write_safetensors(path.with_suffix(".safetensors"), leaves, {})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("truncated", ["theta.state"]),
+        ("flipped", ["theta.state", "expected"]),
+        ("pickle", ["pickle"]),
+        ("missing", ["ff_mod_stack|~|b0", "found none"]),
+        ("extra", ["ff_mod_stack|~|b9"]),
+        ("reshaped", ["ff_mod_stack|~|b0", "(1, 4)", "(2, 2)"]),
+        ("non-finite", ["ff_mod_stack|~|b0", "finite"]),
+    ],
+)
+def test_bad_weights_are_refused(change: str, words: list[str], tmp_path: Path) -> None:
+    (tmp_path / "celo").mkdir()
+    _weights(change, tmp_path / "celo" / "theta")
+    done = celo(*QUICK, "--optimizers", "celo", cwd=tmp_path, CELO_ZOO_PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "celo-runs").exists()
+
+
+def test_damaged_cells_are_named_and_computed_again(tmp_path: Path) -> None:
+    run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path)]
+    first = celo(*run)
+    file = next(tmp_path.glob("cells/*/*/*.npz"))
+    file.write_bytes(b"PK" + file.read_bytes()[:100])
+    (file.parent / ".seed0.npz.1234.part").write_bytes(b"torn")
+    reported = celo("report", str(tmp_path), "--reference", "none")
+    assert reported.returncode != 0 and file.name in reported.stderr + reported.stdout
+    again = celo(*run)
+    assert again.returncode == 0 and str(file) in again.stderr
+    assert again.stdout.split("Cost")[0] == first.stdout.split("Cost")[0]
+
+
+def test_losses_that_are_not_numbers_are_results(bad_plugins: Path, tmp_path: Path) -> None:
+    run = [*QUICK, "--task", "Hopeless", "--optimizers", "nan:at=3,sgd:lr=0.1"]
+    done = celo(*run, "--reference", "sgd:lr=0.1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    failures = {
+        line.split()[0]: line.split()[-1] for line in done.stdout.splitlines() if "/" in line[-4:]
+    }
+    assert "diverged 2/2" in done.stdout and "diverged 1/2" in done.stdout, failures
+
+
 def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
