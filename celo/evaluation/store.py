@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -252,6 +253,9 @@ def read_cell(path: Path) -> Cell:
         key = CellKey.from_json(header["key"])
         if header["digest"] != key.digest:
             raise Unreadable("its key and digest disagree")
+        # zip checks what a member holds, not what it is called.
+        if header["curves"] != {name: _sha256(data) for name, data in members.items()}:
+            raise Unreadable("its curves are not those that were written")
         return Cell(
             key=key,
             status=header["status"],
@@ -271,9 +275,11 @@ def read_cell(path: Path) -> Cell:
 
 
 def _encode(cell: Cell) -> bytes:
+    members = {f"{name}.npy": _npy(values) for name, values in cell.curves.items()}
     header = {
         "schema": SCHEMA,
         "digest": cell.key.digest,
+        "curves": {name: _sha256(data) for name, data in members.items()},
         "key": cell.key.to_json(),
         "status": cell.status,
         "hyperparameters": dict(cell.hyperparameters),
@@ -285,11 +291,19 @@ def _encode(cell: Cell) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("cell.json", json.dumps(header))
-        for name, values in cell.curves.items():
-            member = io.BytesIO()
-            np.save(member, np.asarray(values), allow_pickle=False)
-            archive.writestr(f"{name}.npy", member.getvalue())
+        for name, data in members.items():
+            archive.writestr(name, data)
     return buffer.getvalue()
+
+
+def _npy(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(values), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _array(data: bytes) -> np.ndarray:

@@ -52,6 +52,15 @@ def test_failed_cells_are_shown_but_computed_again(run: Run) -> None:
     assert [c.status for c in cells] == ["failed"] and not damaged
 
 
+def test_a_renamed_curve_is_noticed(run: Run) -> None:
+    run.write(cell())
+    path = run.cell_path(KEY)
+    name, other = b"eval/train/loss.npy", b"eval/trbin/loss.npy"
+    assert path.read_bytes().count(name) == 2  # local header and directory
+    path.write_bytes(path.read_bytes().replace(name, other))
+    assert run.read(KEY) is None and not path.exists()
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_anywhere_is_noticed(run: Run, data) -> None:
