@@ -167,8 +167,8 @@ def _announce(plan: Any) -> None:
                 f"{entry.label}: weights {entry.weights.content_hash[:12]} "
                 f"from {entry.weights.source} ({entry.weights.origin}{mark})"
             )
-        if entry.tuned and entry.text == plan.reference and plan.reference_added:
-            say(f"{entry.text} is run too: scores are relative to it (--reference none: no scores)")
+    if plan.reference_added:
+        say(f"{plan.reference} is run too: scores are relative to it (--reference none: no scores)")
     labels = {block.data.name: block.data.label for block in plan.blocks}
     for name, label in labels.items():
         if label != "real":
