@@ -1,4 +1,4 @@
-"""Learned optimizers for JAX: use, compare, meta-train and extend them.
+"""Learned optimizers for JAX: use, compare and extend them.
 
 Importing this package imports neither JAX nor pandas; the names below are loaded on first use.
 """

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from celo import registry
 from celo.errors import UsageError
-from celo.loading import build_learned, build_optimizer
-from celo.records import OptimizerPlugin
-from celo.registry import Found
-from celo.spec import OptimizerSpec, check, parse
+from celo.loading import build_learned, build_optimizer, find
 
 if TYPE_CHECKING:
     import optax
@@ -49,7 +46,7 @@ def load(
       UsageError: unknown name or hyperparameter, or `num_steps` is missing.
       WeightsError: the weights are missing, damaged or another optimizer's.
     """
-    spec, found = _find(text)
+    spec, found = find(text)
     optimizer = build_optimizer(spec, found)
     if not as_optax:
         if num_steps is not None:
@@ -76,7 +73,7 @@ def load_learned(text: str) -> tuple[LearnedOptimizer, MetaParams]:
       UsageError: unknown name or hyperparameter, or the optimizer is not a learned one.
       WeightsError: the weights are missing, damaged or another optimizer's.
     """
-    spec, found = _find(text)
+    spec, found = find(text)
     if found.record.kind != "learned":
         raise UsageError(
             f"{found.record.name!r} is hand-crafted: it has no weights",
@@ -108,7 +105,7 @@ def evaluate(
     optimizers: str | Sequence[str],
     *,
     suite: str | None = None,
-    tasks: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
     steps: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     output: str | Path | None = None,
@@ -139,14 +136,13 @@ def evaluate(
     from celo.evaluation.result import evaluation_result
     from celo.evaluation.runner import SilentObserver, run_plan
 
-    texts = (optimizers,) if isinstance(optimizers, str) else tuple(optimizers)
     with tempfile.TemporaryDirectory() as scratch:
         config = EvalConfig(
-            optimizers=texts,
+            optimizers=optimizers,  # pyright: ignore[reportArgumentType]
             suite=suite,
-            tasks=tuple(tasks),
+            tasks=tasks,  # pyright: ignore[reportArgumentType]
             steps=steps,
-            seeds=tuple(seeds),
+            seeds=seeds,  # pyright: ignore[reportArgumentType]
             output=Path(output) if output is not None else Path(scratch) / "run",
             reference=reference,
             data=data,
@@ -160,9 +156,3 @@ def evaluate(
 
         result = replace(result, path=None)
     return result
-
-
-def _find(text: str) -> tuple[OptimizerSpec, Found[OptimizerPlugin]]:
-    spec = parse(text)
-    found = registry.optimizer(spec.name, spec.source)
-    return check(spec, found.record), found

@@ -30,6 +30,13 @@ class CeloError(Exception):
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 
 
+class InterruptedRunError(CeloError):
+    """The user stopped it; the message says what is safe."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
 class UsageError(CeloError):
     """The request itself is wrong (unknown name, value out of range, contradiction)."""
 

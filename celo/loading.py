@@ -9,12 +9,32 @@ from typing import TYPE_CHECKING
 
 from celo.errors import UsageError
 from celo.records import OptimizerPlugin
-from celo.registry import Found, resolve
-from celo.spec import OptimizerSpec
+from celo.registry import Found, optimizer, resolve
+from celo.spec import OptimizerSpec, check, parse
 
 if TYPE_CHECKING:
     from celo.protocol import LearnedOptimizer, MetaParams, Optimizer
     from celo_zoo import Weights
+
+FOREIGN = ("optax", "lo")
+"""Sources that the grammar knows and that are no distributions."""
+
+
+def find(text: str | OptimizerSpec) -> tuple[OptimizerSpec, Found[OptimizerPlugin]]:
+    """The checked spec of an optimizer and the record that it names.
+
+    Raises:
+      UsageError: the text, the name, a hyperparameter or a value is wrong.
+      BrokenPluginError: the optimizer is installed but cannot be used.
+    """
+    spec = parse(text) if isinstance(text, str) else text
+    if spec.source in FOREIGN:
+        raise UsageError(
+            f"optimizers of {spec.source!r} are not supported by this version of celo",
+            hint="`celo plugins list` shows the installed ones",
+        )
+    found = optimizer(spec.name, spec.source)
+    return check(spec, found.record), found
 
 
 def is_random(weights: str | None) -> bool:

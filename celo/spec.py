@@ -79,6 +79,10 @@ def parse(text: str) -> OptimizerSpec:
     Raises:
       UsageError: the text does not follow the grammar; the message shows where.
     """
+    if not isinstance(text, str):
+        raise UsageError(
+            f"an optimizer is named by a text, got {text!r}", hint=f"such as {GRAMMAR}"
+        )
     rest = text.strip()
     if not rest:
         raise UsageError("an optimizer's name is empty", hint=f"expected {GRAMMAR}")

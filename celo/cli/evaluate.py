@@ -121,13 +121,12 @@ def command(config: Path | None, format_: str, **flags: Any) -> int:
 
     settings = read_config(config) if config else {}
     settings |= {k: v for k, v in flags.items() if v is not None and (v != () or k == "seeds")}
-    if str(settings.get("reference") or "").lower() == "none":
-        settings["reference"] = None
     return _evaluate(EvalConfig(**settings), format_)
 
 
 def _evaluate(config: Any, format_: str) -> int:
     from celo.cli.progress import observer_for
+    from celo.errors import InterruptedRunError
     from celo.evaluation.plan import make_plan
     from celo.evaluation.result import evaluation_result
     from celo.evaluation.runner import run_plan
@@ -141,13 +140,11 @@ def _evaluate(config: Any, format_: str) -> int:
         try:
             outcome = run_plan(plan, observer, fresh=config.fresh)
         except KeyboardInterrupt:
-            observer.stop()
-            done = observer.blocks_done
-            say(
-                f"interrupted: {done} of {len(plan.blocks)} blocks are safe in {plan.output}; "
-                "the same command goes on from there"
-            )
-            raise
+            raise InterruptedRunError(
+                f"interrupted: {observer.blocks_done} of {len(plan.blocks)} blocks are safe in "
+                f"{plan.output}",
+                hint="the same command goes on from there",
+            ) from None
     result = evaluation_result(plan, outcome)
     if not quiet:
         click.echo(result.render("json" if format_ == "json" else "table"))

@@ -6,6 +6,7 @@ that nothing cuts short.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -29,8 +30,9 @@ def format_option(*choices: str) -> Callable[[Any], Any]:
 
 
 def say(text: str) -> None:
-    """One line of talk on stderr."""
-    click.echo(text, err=True)
+    """One line of talk on stderr; nobody listening is no reason to stop working."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def print_json(value: Any) -> None:
@@ -53,7 +55,7 @@ def print_table(
       title: printed above it.
       numeric: indices of right-aligned columns.
     """
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         _print_rich(columns, rows, title, numeric)
     else:
         heading = [title, ""] if title else []

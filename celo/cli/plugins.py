@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from celo.cli.output import format_option, print_json, print_table
+from celo.cli.output import format_option, print_json, print_table, say
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -68,11 +69,10 @@ def list_(format_: str) -> None:
 @format_option("auto", "json")
 def show(name: str, format_: str) -> None:
     """Everything that is declared about the optimizer NAME."""
-    from celo import registry
-    from celo.spec import format_value, parse
+    from celo.loading import find
+    from celo.spec import format_value
 
-    spec = parse(name)
-    found = registry.optimizer(spec.name, spec.source)
+    _, found = find(name)
     if format_ == "json":
         print_json({"schema": 1, **_json(found, "ok")})
         return
@@ -102,6 +102,55 @@ def show(name: str, format_: str) -> None:
         ]
         click.echo("")
         print_table(["hyperparameter", "type", "default", "range", "meaning"], rows)
+
+
+@command.command("check")
+@click.argument("name", shell_complete=_complete)
+@format_option("auto", "json")
+def check(name: str, format_: str) -> None:
+    """Hold the optimizer, task or data set NAME against its contract, rule by rule."""
+    import os
+
+    from celo.testing.devices import with_devices
+
+    # Before JAX starts its devices; the rule about sharding needs eight of them.
+    os.environ["XLA_FLAGS"] = with_devices(os.environ.get("XLA_FLAGS"))
+    from celo.testing import results_by_name
+
+    kind, results = results_by_name(name)
+    ok = all(result.status != "failed" for result in results)
+    if format_ == "json":
+        rules = [asdict(result) for result in results]
+        print_json({"schema": 1, "name": name, "kind": kind, "ok": ok, "rules": rules})
+    else:
+        rows = [(result.rule, result.status, result.message) for result in results]
+        print_table(["rule", "", "what failed, or why it was skipped"], rows)
+    if not ok:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("new")
+@click.argument("name")
+@click.option("--learned", is_flag=True, help="A learned optimizer instead of an optax one.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("."),
+    show_default="this folder",
+    help="Where the package's folder is made.",
+)
+@format_option("auto", "json")
+def new(name: str, learned: bool, output: Path, format_: str) -> None:
+    """Write a package with the optimizer NAME, to be installed and changed."""
+    from celo.scaffold import write_package
+
+    written = write_package(name, output, learned=learned)
+    if format_ == "json":
+        print_json({"schema": 1, **asdict(written), "folder": str(written.folder)})
+        return
+    for file in written.files:
+        click.echo(str(written.folder / file))
+    say(f"try it: pip install -e {written.folder} && celo plugins show {name}")
 
 
 def _range(low: float | None, high: float | None, choices: tuple[str, ...]) -> str:

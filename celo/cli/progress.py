@@ -21,7 +21,7 @@ _SECONDS_PER_LINE = 5.0
 @contextlib.contextmanager
 def observer_for(plan: Plan, *, quiet: bool = False) -> Iterator[LineObserver]:
     """The observer that suits where stderr goes; stops its display at the end."""
-    terminal = sys.stderr.isatty() and not quiet
+    terminal = sys.stderr is not None and sys.stderr.isatty() and not quiet
     observer = BarObserver(plan) if terminal else LineObserver(plan, quiet=quiet)
     try:
         yield observer
@@ -86,43 +86,43 @@ class LineObserver:
 
 
 class BarObserver(LineObserver):
-    """Progress as two bars on a terminal: all blocks, and the one in hand."""
+    """Progress on a terminal: all blocks, the name of the one in hand, and how far it is."""
 
     def __init__(self, plan: Plan):
         super().__init__(plan)
-        from rich.console import Console
+        from rich.console import Console, Group
+        from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.text import Text
 
-        self._display = Progress(
+        self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            console=Console(stderr=True),
-            transient=True,
         )
-        self._all = self._display.add_task("blocks", total=self.blocks, note="")
-        self._one = self._display.add_task("", total=None, note="", visible=False)
+        self._all = self._bars.add_task("blocks", total=self.blocks, note="")
+        self._one = self._bars.add_task("steps", total=None, note="", visible=False)
+        # Names of tasks are long: a line of their own, cut rather than wrapped.
+        self._name = Text("", no_wrap=True, overflow="ellipsis")
+        self._display = Live(
+            Group(self._bars, self._name), console=Console(stderr=True), transient=True
+        )
         self._display.start()
 
     def found(self, block: Block) -> None:
         super().found(block)
-        self._display.update(self._all, completed=self.blocks_done, note="")
+        self._bars.update(self._all, completed=self.blocks_done, note="")
 
     def started(self, block: Block) -> None:
-        name = f"{block.task.record.name}  {describe(block)}"
-        self._display.update(
-            self._one,
-            description=name,
-            completed=0,
-            total=block.schedule.steps,
-            note="compiling",
-            visible=True,
+        self._name.plain = f"{block.task.record.name}  {describe(block)}"
+        self._bars.update(
+            self._one, completed=0, total=block.schedule.steps, note="compiling", visible=True
         )
 
     def advanced(self, block: Block, progress: Progress) -> None:
         rate = f"{progress.steps_per_second:.0f} steps/s"
-        self._display.update(
+        self._bars.update(
             self._one, completed=progress.step, note=f"loss {progress.loss:.4g}  {rate}"
         )
 
@@ -130,7 +130,7 @@ class BarObserver(LineObserver):
         super().finished(block, cells)
         eta = self.eta_s()
         note = "" if eta is None else f"about {_duration(eta)} left"
-        self._display.update(self._all, completed=self.blocks_done, note=note)
+        self._bars.update(self._all, completed=self.blocks_done, note=note)
 
     def stop(self) -> None:
         self._display.stop()

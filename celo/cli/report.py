@@ -85,16 +85,18 @@ def command(
             + (f", and {'; '.join(damaged[:3])}" if damaged else ""),
             hint="repeat the `celo eval` command that started it",
         )
-    anchor = _reference(reference, cells)
+    anchor = _reference(reference, cells, opened)
+    asked = _asked(opened, cells, anchor)
+    skipped = asked.pop("notes")
     cache, known = _open_cache(opened)
     summary = summarize(
         cells,
         reference=anchor,
         options=options,
-        complete=not damaged,
-        notes=damaged,
+        complete=not damaged and not skipped,
+        notes=[*damaged, *skipped],
         cache=cache,
-        **_asked(opened, cells, anchor),
+        **asked,
     )
     if cache.keys() != known:
         opened[0].write_note(STATISTICS_NOTE, cache)
@@ -115,16 +117,18 @@ def _read(runs: list[Run]) -> tuple[list[Cell], list[str]]:
     return cells, damaged
 
 
-def _reference(text: str | None, cells: list[Cell]) -> str | None:
-    """The entry that scores are relative to.
+def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | None:
+    """The entry that scores are relative to: the one asked for, else that of the latest request.
 
     Raises:
       UsageError: it was asked for by name and has no results.
     """
     from celo.errors import UsageError
+    from celo.evaluation.requests import read_requests
 
     if text is None:
-        return _DEFAULT_REFERENCE
+        requests = [request for run in runs for request in read_requests(run)]
+        return requests[-1].reference if requests else _DEFAULT_REFERENCE
     if text.strip().lower() == "none":
         return None
     entries = sorted({cell.key.entry for cell in cells})
@@ -151,26 +155,22 @@ def _canonical(text: str) -> str:
 
 
 def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
-    """What the runs were asked for, in that order, then whatever else they hold, by name.
+    """What the runs were asked for, in that order, then whatever else they hold, by name."""
+    from celo.evaluation.requests import expected_runs, read_requests
 
-    The reference comes first. Seeds are expected only of a single run: merged ones may differ.
-    """
-    from celo.evaluation.store import REQUEST_NOTE
-
-    notes = [run.read_note(REQUEST_NOTE) for run in runs]
-
-    def ordered(name: str, first: list[str], present: set[str]) -> list[str]:
-        lists = [note.get(name) for note in notes]
-        asked = [item for value in lists if isinstance(value, list) for item in value]
-        return list(dict.fromkeys([*first, *map(str, asked), *sorted(present)]))
-
-    entries = {cell.key.entry for cell in cells}
-    first = [reference] if reference in entries and reference is not None else []
-    seeds = notes[0].get("seeds") if len(notes) == 1 else None
+    requests = [request for run in runs for request in read_requests(run)]
+    present = sorted({cell.key.entry for cell in cells})
+    asked = [entry for request in requests for entry in request.entries]
+    tasks = [task for request in requests for task in request.tasks]
+    skipped = {task: why for request in requests for task, why in request.skipped.items()}
+    ran = {cell.key.task for cell in cells}
+    skipped = {task: why for task, why in skipped.items() if task not in ran}
+    first = [reference] if reference in present and reference is not None else []
     return {
-        "entries": ordered("entries", first, entries),
-        "tasks": ordered("tasks", [], {cell.key.task for cell in cells}),
-        "seeds": seeds if isinstance(seeds, list) else [],
+        "entries": list(dict.fromkeys([*first, *asked, *present])),
+        "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
+        "expected": expected_runs(requests) if requests else None,
+        "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
     }
 
 

@@ -52,8 +52,8 @@ def show(name: str, format_: str) -> None:
         print_json({"schema": 1, **_as_json(entry)})
         return
     suite = entry.record
-    say(f"{suite.name}, version {suite.version}: {suite.summary}")
-    say(f"{suite.steps} steps; {suite.provenance}")
+    click.echo(f"{suite.name}, version {suite.version}: {suite.summary}")
+    click.echo(f"{suite.steps} steps; {suite.provenance}\n")
     tasks = [registry.task(task).record for task in suite.tasks]
     rows = [[task.name, task.family, task.data_set, f"{task.parameters:,}"] for task in tasks]
     print_table(["task", "family", "data", "parameters"], rows, numeric=(3,))

@@ -132,9 +132,11 @@ class Cell:
       hyperparameters: what the grid point set, such as {"lr": 0.001}; {} without a grid.
       reason: why it failed or when it diverged, or None.
       step: where it failed or diverged (first evaluated step with a non-finite loss), or None.
-      cost: figures that differ from run to run: `ms_per_step` of one run's training
-        step, `wall_s` and `compile_s` of the block, `peak_memory_bytes`; and the reproducible
-        `state_bytes_per_parameter`.
+      cost: figures that differ from time to time: `ms_per_step`, the block's wall time after
+        compilation, evaluations included, divided by its steps and by the runs that shared it;
+        `wall_s` and `compile_s` of the block; `temp_bytes` of the compiled loop;
+        `peak_memory_bytes`, the most this process had held by then; and the reproducible
+        `state_bytes_per_parameter` (parameters not counted).
       provenance: versions, platform, weights' source, plugin's distribution, when.
     """
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,26 @@ class EvalConfig:
     eval_batches: int = 5
     last_eval_batches: int = 10
 
+    def __post_init__(self) -> None:
+        """Gives what Python callers pass its declared form.
+
+        Raises:
+          UsageError: a value has another type.
+        """
+        for name in ("optimizers", "tasks"):
+            value = getattr(self, name)
+            texts = (value,) if isinstance(value, str) else tuple(_iterable(name, value))
+            if not all(isinstance(text, str) for text in texts):
+                raise UsageError(f"{name} must be texts, got {value!r}")
+            object.__setattr__(self, name, texts)
+        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(name, getattr(self, name)))
+        seeds = tuple(_whole("seeds", seed) for seed in _iterable("seeds", self.seeds))
+        object.__setattr__(self, "seeds", seeds)
+        if self.reference is not None and self.reference.strip().lower() == "none":
+            object.__setattr__(self, "reference", None)
+
     def schedule(self, horizon: int) -> Schedule:
         steps = horizon if self.steps is None else self.steps
         return Schedule(steps, self.eval_every, self.eval_batches, self.last_eval_batches)
@@ -78,8 +99,25 @@ class EvalConfig:
             if value is not None and value < 1:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} must be at least 1, got {value}")
-        if self.steps is not None and self.steps > 10_000_000:
-            raise UsageError(f"--steps must be at most 10,000,000, got {self.steps}")
+        for name, most in (("steps", 10_000_000), ("eval_every", 10_000)):
+            value = getattr(self, name)
+            if value is not None and value > most:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"{flag} must be at most {most:,}, got {value}")
+
+
+def _iterable(name: str, value: Any) -> Iterable[Any]:
+    try:
+        return iter(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a sequence, got {value!r}") from None
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise UsageError(f"{name} must be whole numbers, got {value!r}") from None
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -136,6 +174,4 @@ def _typed(path: Path, name: str, value: Any) -> Any:
         return tuple(value)
     if name == "output":
         return Path(str(value))
-    if name == "reference" and value == "none":
-        return None
     return value

@@ -16,10 +16,10 @@ from celo.errors import CeloError, DataMissingError, UsageError
 from celo.evaluation.cells import CellKey, DataIdentity, Schedule
 from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
 from celo.evaluation.store import Run, RunSettings
-from celo.loading import is_random, random_seed, weights_of
+from celo.loading import find, is_random, random_seed, weights_of
 from celo.records import Batching, OptimizerPlugin, TaskPlugin
 from celo.registry import Found
-from celo.spec import OptimizerSpec, check, parse, parse_list
+from celo.spec import OptimizerSpec, parse_list
 
 if TYPE_CHECKING:
     from celo_zoo import Weights
@@ -163,19 +163,17 @@ def make_plan(config: EvalConfig) -> Plan:
     selection = DataSelection.parse(config.data, published_splits=config.published_splits)
     tasks, horizon = _tasks(config)
     schedule = config.schedule(horizon)
-    asked = {
-        spec.text: (spec, found) for spec, found in map(_checked, parse_list(config.optimizers))
-    }
+    asked = {spec.text: (spec, found) for spec, found in map(find, parse_list(config.optimizers))}
     requested, reference = set(asked), None
     if config.reference:
-        spec, found = _checked(parse(config.reference))
+        spec, found = find(config.reference)
         reference = spec.text
         # First, so that scores can be shown as soon as another optimizer finishes a task.
         asked = {reference: (spec, found), **asked}
     entries = tuple(_entry(spec, found) for spec, found in asked.values())
     output = config.output or Path("celo-runs") / _folder_name(config)
     settings = RunSettings(schedule, config.published_splits, selection.text)
-    fingerprints = _known_fingerprints(output)
+    fingerprints = {} if config.fresh else _known_fingerprints(output)
     identities, skipped = _identities(tasks, selection, fingerprints)
     runnable = tuple(task for task in tasks if task.record.name in identities)
     blocks = tuple(
@@ -205,16 +203,6 @@ def seed_blocks(seeds: Iterable[int]) -> list[tuple[int, ...]]:
     for seed in sorted(seeds):
         triples.setdefault(seed // SEEDS_PER_BLOCK, []).append(seed)
     return [tuple(members) for members in triples.values()]
-
-
-def _checked(spec: OptimizerSpec) -> tuple[OptimizerSpec, Found[OptimizerPlugin]]:
-    if spec.source in ("optax", "lo"):
-        raise UsageError(
-            f"optimizers of {spec.source!r} are not supported by this version of celo",
-            hint="`celo plugins list` shows the installed ones",
-        )
-    found = registry.optimizer(spec.name, spec.source)
-    return check(spec, found.record), found
 
 
 def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:

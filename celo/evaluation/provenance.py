@@ -22,9 +22,10 @@ class Cost:
     Attributes:
       task: name.
       optimizer: entry.
-      ms_per_step: of one run's training step, median over the scored runs.
+      ms_per_step: wall time a step and run, evaluations included, shared by the runs of a block;
+        median over the scored runs.
       state_bytes_per_parameter: likewise.
-      peak_memory_bytes: the highest over the scored runs.
+      peak_memory_bytes: the most the process had held when a scored run ended; the highest.
       wall_s: of all blocks together.
       compile_s: likewise.
       tuning_trials: hyperparameter settings tried.

@@ -10,30 +10,44 @@ from celo.evaluation.statistics import MIN_SEEDS, Matrix
 
 Scored = Mapping[Place, Mapping[int, Picked]]
 """(entry, task) -> seed -> the run that is scored."""
+Expected = Mapping[Place, Sequence[int]]
+"""(entry, task) -> seeds that were asked for."""
 
 
 def missing(
     scored: Scored,
     entries: Sequence[str],
     tasks: Sequence[str],
-    seeds: Sequence[int],
+    expected: Expected,
     unfinished: Mapping[Place, int],
 ) -> list[str]:
     """What was asked for and is not there; [] for a complete comparison."""
     remarks = []
     for entry in entries:
-        absent = [task for task in tasks if (entry, task) not in scored]
+        wanted = [task for task in tasks if (entry, task) in expected]
+        absent = [task for task in wanted if (entry, task) not in scored]
         if absent:
             begun = sum(unfinished.get((entry, task), 0) for task in absent)
             remarks.append(
-                f"incomplete: {entry} lacks {len(absent)} of {len(tasks)} tasks "
+                f"incomplete: {entry} lacks {len(absent)} of {len(wanted)} tasks "
                 f"({', '.join(absent[:3])}{', ...' if len(absent) > 3 else ''})"
                 + (f"; {begun} cells of unfinished blocks are left out" if begun else "")
             )
-        here = [scored[entry, task] for task in tasks if (entry, task) in scored]
-        short = sum(not {*seeds} <= {*by_seed} for by_seed in here)
+        here = [(entry, task) for task in wanted if (entry, task) in scored]
+        short = sum(not {*expected[place]} <= {*scored[place]} for place in here)
         if short:
-            remarks.append(f"incomplete: {entry} lacks seeds on {short} of {len(tasks)} tasks")
+            remarks.append(f"incomplete: {entry} lacks seeds on {short} of {len(wanted)} tasks")
+    return remarks
+
+
+def failures(runs: Mapping[Place, Runs], entries: Sequence[str], tasks: Sequence[str]) -> list[str]:
+    """Why runs failed, one line for each optimizer and task."""
+    remarks = []
+    for task in tasks:
+        for entry in entries:
+            cells = runs[entry, task].cells.values() if (entry, task) in runs else ()
+            reasons = dict.fromkeys(c.reason or "" for c in cells if c.status == "failed")
+            remarks += [f"{entry} failed on {task}: {reason}" for reason in reasons]
     return remarks
 
 

@@ -58,7 +58,10 @@ class EvaluationResult:
 def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
     """Scores and statistics of the blocks of a plan; statistics are cached in the run folder."""
     notes = [f"{task.name} was skipped: {task.reason}" for task in plan.skipped]
-    seeds = sorted({seed for block in plan.blocks for seed in block.seeds})
+    expected: dict[tuple[str, str], tuple[int, ...]] = {}
+    for block in plan.blocks:
+        place = (block.entry.text, block.task.record.name)
+        expected[place] = (*expected.get(place, ()), *block.seeds)
     cache, known = _open_cache(outcome.run)
     summary = summarize(
         outcome.cells,
@@ -66,7 +69,7 @@ def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
         options=ScoreOptions(),
         entries=[entry.text for entry in plan.entries],
         tasks=[task.record.name for task in plan.tasks],
-        seeds=seeds,
+        expected=expected,
         complete=outcome.complete,
         notes=notes,
         cache=cache,

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from celo.errors import CeloError
+from celo.errors import CeloError, WeightsError
 from celo.evaluation.cells import Cell
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Entry, Plan
 from celo.evaluation.recording import BlockTimes, failed_cells, finished_cells
-from celo.evaluation.store import REQUEST_NOTE, Run, put_aside
+from celo.evaluation.requests import Request, add_request
+from celo.evaluation.store import Run, put_aside
 from celo.loading import theta_of
 from celo.registry import Found, resolve
 
@@ -107,7 +109,11 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     run = Run.create(plan.output, plan.settings)
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
-    run.write_note(REQUEST_NOTE, _request(plan, run.read_note(REQUEST_NOTE)))
+    run.fix_identity(
+        {entry.text: entry.weights_id for entry in plan.entries if entry.weights_id},
+        {block.data.name: block.data.fingerprint for block in plan.blocks},
+    )
+    add_request(run, _request(plan))
     cells: dict[int, list[Cell]] = {}
     todo: list[tuple[int, Block]] = []
     for index, block in enumerate(plan.blocks):
@@ -116,7 +122,7 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
             todo.append((index, block))
         else:
             cells[index] = known
-            observer.found(block)
+            _tell(observer.found, block)
     if todo:
         cells.update(_compute(run, plan, todo, observer))
     ordered = [cell for index in sorted(cells) for cell in cells[index]]
@@ -124,14 +130,15 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     return Outcome(run, ordered, complete=not failed and not plan.skipped)
 
 
-def _request(plan: Plan, before: Mapping[str, Any]) -> dict[str, Any]:
-    """All that was ever asked of a run folder: reports keep its order and see what is missing."""
-    now: dict[str, list[Any]] = {
-        "entries": [entry.text for entry in plan.entries],
-        "tasks": [task.record.name for task in plan.tasks],
-        "seeds": sorted({seed for block in plan.blocks for seed in block.seeds}),
-    }
-    return {name: list(dict.fromkeys([*before.get(name, []), *now[name]])) for name in now}
+def _request(plan: Plan) -> Request:
+    skipped = {task.name: task.reason for task in plan.skipped}
+    return Request(
+        entries=tuple(entry.text for entry in plan.entries),
+        tasks=tuple([*(task.record.name for task in plan.tasks), *skipped]),
+        seeds=tuple(sorted({seed for block in plan.blocks for seed in block.seeds})),
+        reference=plan.reference,
+        skipped=skipped,
+    )
 
 
 def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | None:
@@ -161,26 +168,56 @@ def _compute(
     import jax
 
     platform = jax.default_backend()
+    _check_weights(block.entry for _, block in todo)
     results: dict[int, list[Cell]] = {}
     context: _TaskContext | None = None
     for index, block in todo:
-        observer.started(block)
+        _tell(observer.started, block)
         try:
-            if context is None or context.found is not block.task:
-                context = None  # frees the device's copy of the last task's data
-                context = _open_task(block.task, plan)
-            cells = _run_block(block, context, platform, observer)
+            # What a plugin prints must not end up in the middle of the results.
+            with contextlib.redirect_stdout(sys.stderr):
+                if context is None or context.found is not block.task:
+                    context = None  # frees the device's copy of the last task's data
+                    context = _open_task(block.task, plan)
+                cells = _run_block(block, context, platform, observer)
         except CeloError as error:
             cells = failed_cells(block, platform, error.message)
-        except (MemoryError, Exception) as error:
-            first = (str(error).strip().splitlines() or [""])[0]
-            cells = failed_cells(block, platform, f"{type(error).__name__}: {first}")
+        except (Exception, SystemExit) as error:
+            cells = failed_cells(block, platform, _one_line(error))
         with _uninterrupted():
             for cell in cells:
                 run.write(cell)
         results[index] = cells
-        observer.finished(block, cells)
+        _tell(observer.finished, block, cells)
     return results
+
+
+def _check_weights(entries: Iterable[Entry]) -> None:
+    """Holds the weights of learned optimizers against their networks before anything runs.
+
+    Raises:
+      WeightsError: they are another optimizer's; names the leaves.
+    """
+    for entry in {entry.text: entry for entry in entries}.values():
+        if entry.weights is not None:
+            try:
+                with contextlib.redirect_stdout(sys.stderr):
+                    optimizer_factory(entry)
+            except WeightsError:
+                raise
+            except (Exception, SystemExit):  # a plugin's own failure is recorded block by block
+                continue
+
+
+def _tell(hear: Callable[..., None], *what: Any) -> None:
+    """Reports progress; an observer that fails must not turn healthy runs into failed ones."""
+    with contextlib.suppress(Exception):
+        hear(*what)
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines)}"[:500]
 
 
 @dataclass
@@ -221,7 +258,7 @@ def _run_block(
         batching,
     )
     compile_s = time.monotonic() - began
-    observer.compiled(block, compile_s)
+    _tell(observer.compiled, block, compile_s)
     evaluation, training = drive(program, block, observer)
     times = BlockTimes(compile_s, time.monotonic() - began)
     return finished_cells(block, batching, platform, program, evaluation, training, times)
@@ -260,7 +297,8 @@ def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarra
         now = time.monotonic()
         per_point, mark = (now - mark) / size, now
         count = max(1, int(_SECONDS_PER_CALL / max(per_point, 1e-6)))
-        observer.advanced(block, _progress(evaluation[-1], steps, start, size, per_point, block))
+        progress = _progress(evaluation[-1], steps, start, size, per_point, block)
+        _tell(observer.advanced, block, progress)
     curves = np.concatenate(training, axis=2).reshape(*training[0].shape[:2], -1)
     return np.concatenate(evaluation, axis=2), _taken(curves, block)
 

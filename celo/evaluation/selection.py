@@ -101,7 +101,7 @@ def check_comparable(cells: Iterable[Cell]) -> None:
                 key.task,
                 data.fingerprint,
                 f"{data.name}, {data.label}, sha256 {data.fingerprint[:16]}",
-                f"{apart}, or repeat the older ones on the present data",
+                apart,
             ),
         ]
         if key.weights is not None:
@@ -124,7 +124,7 @@ def choose_runs(cells: Iterable[Cell]) -> tuple[dict[Place, Runs], dict[Place, i
     A block counts if all its cells are there. Per entry and task, the highest numerics versions
     count, and of those the tuning grid with the most seeds; ties go to the larger grid, then to the
     first in alphabetical order. Per aligned triple of seeds, the block with the most seeds
-    counts; ties go to the smaller seeds, then to "map" before "vmap".
+    counts, failed ones last; ties go to the smaller seeds, then to "map" before "vmap".
 
     Args:
       cells: each once (`unique`).
@@ -170,10 +170,15 @@ def _best(candidates: Mapping[tuple, Mapping[int, list]]) -> Runs:
             continue
         cells: dict[tuple[str, int], Cell] = {}
         for blocks in triples.values():
-            # The blocks come sorted and max is stable: the first of those with most seeds.
-            cells.update(max(blocks, key=lambda block: len(block[0]))[1])
+            # The blocks come sorted and max is stable: the first of those with most seeds. A
+            # failed block never hides a finished one.
+            cells.update(max(blocks, key=lambda block: (not _failed(block[1]), len(block[0])))[1])
         merged.append(Runs(points, tuple(sorted({seed for _, seed in cells})), cells))
     return min(merged, key=lambda runs: (-len(runs.seeds), -len(runs.points), runs.points))
+
+
+def _failed(cells: Mapping[tuple[str, int], Cell]) -> bool:
+    return any(cell.status == "failed" for cell in cells.values())
 
 
 def _curve(cell: Cell, options: ScoreOptions) -> Curve:

@@ -1,6 +1,7 @@
 """Results on disk: a run is a folder of cells.
 
     RUN/run.json                            what every cell of the run has in common
+    RUN/identity.json                       which weights and data the names stand for
     RUN/cells/TASK/OPTIMIZER/seed0-DIGEST.npz   one finished cell: curves and one JSON member
     RUN/notes/NAME.json                     things that can be computed again (statistics, ...)
 
@@ -31,8 +32,6 @@ from celo.errors import StoreError
 from celo.evaluation.cells import SCHEMA, Cell, CellKey, Schedule
 from celo.files import write_atomically
 
-REQUEST_NOTE = "request"
-"""What a run was asked for: `entries`, `tasks` and `seeds`."""
 STATISTICS_NOTE = "statistics"
 """Statistics by content, so that a report repeats without computing."""
 _STALE_AFTER_S = 24 * 3600
@@ -137,6 +136,36 @@ class Run:
                 "--output and copy the folder `cells` there",
             ) from error
 
+    def fix_identity(self, weights: Mapping[str, str], data: Mapping[str, str]) -> None:
+        """Fixes which weights and data the names of this run stand for; one run never mixes two.
+
+        Args:
+          weights: text of an optimizer -> content hash of its weights.
+          data: name of a data set -> fingerprint.
+
+        Raises:
+          StoreError: a name already stands for something else here, or nothing can be written.
+        """
+        path = self.path / "identity.json"
+        asked = {"weights": dict(weights), "data": dict(data)}
+        known: dict[str, dict[str, str]] = {}
+        with contextlib.suppress(OSError, ValueError):
+            known = json.loads(path.read_bytes())
+        merged = {kind: {**asked[kind], **known.get(kind, {})} for kind in asked}
+        for kind, names in asked.items():
+            for name, value in names.items():
+                if merged[kind][name] != value:
+                    raise StoreError(
+                        f"{self.path} holds results of {name} with other {kind}: "
+                        f"{merged[kind][name][:12]} here, {value[:12]} now",
+                        hint="choose another folder with --output, or --fresh to put that run "
+                        "aside and start over",
+                    )
+        if merged != known:
+            text = json.dumps(merged, indent=2, sort_keys=True)
+            with _write_errors(self.path):
+                write_atomically(path, lambda file: file.write(text.encode()))
+
     def cell_path(self, key: CellKey) -> Path:
         folder = self.path / "cells" / _safe(key.task) / _safe(key.entry)
         member = "" if key.optimizer == key.entry else _safe(key.optimizer)[-60:] + "-"
@@ -227,7 +256,8 @@ def put_aside(path: Path) -> Path | None:
 def set_aside(path: Path) -> Path:
     """Renames a damaged cell file to `*.damaged`."""
     target = path.with_name(path.name + ".damaged")
-    with _write_errors(path):
+    # Another worker on the same folder may have been faster.
+    with _write_errors(path), contextlib.suppress(FileNotFoundError):
         os.replace(path, target)
     return target
 

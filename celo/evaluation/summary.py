@@ -125,7 +125,7 @@ def summarize(
     options: ScoreOptions | None = None,
     entries: Sequence[str] = (),
     tasks: Sequence[str] = (),
-    seeds: Sequence[int] = (),
+    expected: remarks.Expected | None = None,
     complete: bool = True,
     notes: Sequence[str] = (),
     cache: statistics.Cache | None = None,
@@ -140,7 +140,7 @@ def summarize(
       entries: canonical texts of what is shown, in table order; () for all, sorted. The reference
         is added if it has cells.
       tasks: names of what is shown, in table order; () for all, sorted.
-      seeds: expected of every entry on every task; () for no expectation.
+      expected: seeds asked for by (entry, task); None for every entry on every task, any seeds.
       complete: False if the caller knows that something is missing.
       notes: stand before the summary's own.
       cache: statistics by content, computed before; added to.
@@ -174,7 +174,9 @@ def summarize(
         ]
         for entry in entries
     }
-    missing = remarks.missing(picked, entries, tasks, seeds, unfinished)
+    if expected is None:
+        expected = {(entry, task): () for entry in entries for task in tasks}
+    missing = remarks.missing(picked, entries, tasks, expected, unfinished)
     aggregate, about_aggregates = _aggregate(
         results, runs, reference, options, {} if cache is None else cache, reps
     )
@@ -185,6 +187,7 @@ def summarize(
     all_notes = (
         *notes,
         *missing,
+        *remarks.failures(runs, entries, tasks),
         *remarks.mixed_numerics(runs),
         *remarks.about_reference(reference, picked, tasks),
         *about_aggregates,

@@ -62,9 +62,9 @@ def test_missing_weights_offline_say_how_to_get_them(tmp_path: Path) -> None:
 def test_weights_of_another_optimizer_are_refused(tmp_path: Path) -> None:
     path = checkpoints_dir() / "celo-adam" / "theta.state"
     done = celo(*QUICK, "--optimizers", f"celo@{path},sgd:lr=0.1", cwd=tmp_path)
-    assert done.returncode == 3  # the other optimizer is done
-    assert "ff_mod_stack" in done.stderr
-    assert "sgd:lr=0.1" in done.stdout
+    assert done.returncode == 1
+    assert "ff_mod_stack" in done.stderr and done.stdout == ""
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def _weights(change: str, path: Path) -> None:
@@ -193,10 +193,67 @@ def test_a_failing_optimizer_leaves_the_rest(bad_plugins: Path, tmp_path: Path) 
     assert "no more ideas" in done.stderr and "sgd:lr=0.1" in done.stdout
 
 
+def test_a_reader_who_leaves_harms_no_result(tmp_path: Path) -> None:
+    run = [*QUICK, "--optimizers", "sgd:lr=0.1,adam:lr=1e-3", "--output", str(tmp_path)]
+    command = " ".join([CELO, *run])
+    script = f"set -o pipefail; {command} 2>&1 | head -c 1"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0
+    reported = celo("report", str(tmp_path), "--format", "json")
+    assert {row["status"] for row in json.loads(reported.stdout)["tasks"]} == {"done"}
+
+
+def test_what_plugins_print_is_no_data(bad_plugins: Path, tmp_path: Path) -> None:
+    module = bad_plugins / "celo_bad.py"
+    module.write_text(
+        module.read_text().replace(
+            "def build_nan(at=5):", "def build_nan(at=5):\n    print('noise')"
+        )
+    )
+    done = celo(*QUICK, "--optimizers", "nan:at=3", "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0 and json.loads(done.stdout)["complete"] is True
+
+
+def test_fresh_works_on_a_damaged_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{")
+    run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path / "run")]
+    assert "damaged" in celo(*run).stderr
+    assert celo(*run, "--fresh").returncode == 0
+
+
+def test_one_run_never_mixes_weights(tmp_path: Path) -> None:
+    import shutil
+
+    from celo_zoo import read_weights, write_safetensors
+
+    published = checkpoints_dir() / "celo-adam" / "theta.state"
+    path = tmp_path / "mine.safetensors"
+    leaves = dict(read_weights(published).leaves)
+    write_safetensors(path, leaves, {})
+    run = [*QUICK, "--optimizers", f"celo-adam@{path}", "--output", str(tmp_path / "run")]
+    assert celo(*run).returncode == 0
+    leaves["rnn_params|step_size|b"] = leaves["rnn_params|step_size|b"] + 1
+    write_safetensors(path, leaves, {})
+    refused = celo(*run)
+    assert refused.returncode == 1 and "with other weights" in refused.stderr
+    shutil.rmtree(tmp_path / "run")
+    assert celo(*run).returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
     run = ["eval", "--optimizers", "sgd:lr=0.1", "--reference", "none", "--seeds", "0,3,6"]
-    run += ["--task", "Digits_MLP_32", "--steps", "1000000", "--output", str(tmp_path / "run")]
+    run += [
+        "--task",
+        "Digits_MLP_32",
+        "--steps",
+        "1000000",
+        "--output",
+        str(tmp_path / "run"),
+        "--format",
+        "json",
+    ]
     process = subprocess.Popen(
         [CELO, *run], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
     )
@@ -209,5 +266,6 @@ def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.S
     stdout, stderr = process.communicate(timeout=60)
     assert time.monotonic() - began < 20
     assert process.returncode == 130, stderr
-    assert stdout == "" and "the same command goes on" in stderr
+    assert "the same command goes on" in stderr
+    assert json.loads(stdout)["error"]["code"] == "interrupted"
     assert not list((tmp_path / "run").rglob("*.part"))

@@ -71,9 +71,13 @@ def test_tracebacks_are_shown_on_request_only() -> None:
 
 def test_a_closed_pipe_is_no_error() -> None:
     done = subprocess.run(
-        f"{CELO} plugins list --format json | head -c 1", shell=True, capture_output=True, text=True
+        ["bash", "-c", f"set -o pipefail; {CELO} plugins list --format json | head -c 1"],
+        capture_output=True,
+        text=True,
     )
-    assert done.stdout == "[" and done.stderr == ""
+    assert done.stdout == "[" and done.stderr == "" and done.returncode == 0
+    closed = subprocess.run(["bash", "-c", f"{CELO} plugins list >&-"], capture_output=True)
+    assert b"defect" not in closed.stderr
 
 
 def test_lists_are_bare_arrays_of_records() -> None:

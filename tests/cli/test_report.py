@@ -12,6 +12,7 @@ import pytest
 
 from celo.cli.main import main
 from celo.evaluation.cells import Cell, Schedule
+from celo.evaluation.requests import Request, add_request
 from celo.evaluation.store import Run, RunSettings
 from tests.evaluation.synthetic_cells import SCHEDULE, block, tuned
 
@@ -125,14 +126,44 @@ def test_failures_are_reported_with_exit_code_3(
 def test_what_the_run_was_asked_for_is_expected_in_that_order(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Run.open(run).write_note("request", {"entries": ["sgd", "celo"], "tasks": ["U", "T"]})
+    def asked(*entries: str, tasks: tuple[str, ...] = ("T",)) -> None:
+        add_request(Run.open(run), Request(entries, tasks, (0, 1, 2), "adam"))
+
+    asked("celo", "adam")
+    assert _json(capsys, run)[0] == 0
+    asked("sgd", "celo", tasks=("U", "T"))
     code, value = _json(capsys, run)
     assert code == 3
-    assert list(value["provenance"]["optimizers"]) == ["adam", "sgd", "celo"]
-    assert "incomplete: sgd lacks 2 of 2 tasks (U, T)" in value["provenance"]["notes"]
-    Run.open(run).write_note("request", {"seeds": [0, 1, 2, 3]})
-    assert _json(capsys, run)[0] == 3
-    Run.open(run).write_note("request", {"entries": 3, "tasks": None, "seeds": "x"})
+    assert list(value["provenance"]["optimizers"]) == ["adam", "celo", "sgd"]
+    assert "incomplete: sgd lacks 2 of 2 tasks (T, U)" in value["provenance"]["notes"]
+
+
+def test_requests_do_not_multiply(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One optimizer on one seed and another on another task ask for nothing else."""
+    for request in (
+        Request(("adam", "celo"), ("T",), (0, 1, 2), "adam"),
+        Request(("celo",), ("T",), (0,), "adam"),
+    ):
+        add_request(Run.open(run), request)
+    assert _json(capsys, run)[0] == 0
+    skipped = Request(("celo",), ("T", "V"), (0,), "adam", {"V": "no data"})
+    add_request(Run.open(run), skipped)
+    code, value = _json(capsys, run)
+    assert code == 3 and value["complete"] is False
+    assert "incomplete: V was skipped: no data" in value["provenance"]["notes"]
+
+
+def test_the_reference_is_that_of_the_latest_request(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_request(Run.open(run), Request(("adam", "celo"), ("T",), (0, 1, 2), "celo"))
+    _, value = _json(capsys, run)
+    scores = {r["optimizer"]: r["final_loss_score"] for r in value["tasks"]}
+    assert scores["celo"] == 1.0 and scores["adam"] != 1.0
+
+
+def test_an_unreadable_request_is_none(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Run.open(run).write_note("request", {"requests": [{"entries": 3}]})
     assert _json(capsys, run)[0] == 0
 
 

@@ -31,6 +31,7 @@ def test_defaults_are_the_published_protocol() -> None:
         ({"steps": -5}, "--steps must be at least 1, got -5"),
         ({"eval_batches": 0}, "--eval-batches"),
         ({"steps": 10**8}, "at most 10,000,000"),
+        ({"eval_every": 10**6}, "--eval-every must be at most 10,000"),
     ],
 )
 def test_wrong_requests_are_refused(changes, message) -> None:
@@ -38,6 +39,24 @@ def test_wrong_requests_are_refused(changes, message) -> None:
 
     with pytest.raises(UsageError, match=message):
         replace(GOOD, **changes).check()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"steps": 10.5}, {"seeds": 3}, {"seeds": (0.5,)}, {"tasks": (1,)}, {"optimizers": 5}],
+)
+def test_python_callers_get_a_sentence_too(changes) -> None:
+    with pytest.raises(UsageError, match="must be"):
+        EvalConfig(**{"optimizers": ("celo",), "suite": "quickstart", **changes})
+
+
+def test_python_callers_may_be_casual() -> None:
+    import numpy as np
+
+    config = EvalConfig(optimizers="celo", tasks="T", seeds=np.arange(2), reference="None")
+    assert config.optimizers == ("celo",) and config.tasks == ("T",)
+    assert config.seeds == (0, 1) and type(config.seeds[0]) is int
+    assert config.reference is None
 
 
 def test_toml_builds_the_same_object(tmp_path: Path) -> None:

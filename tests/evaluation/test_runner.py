@@ -107,6 +107,54 @@ def test_an_optimizer_that_raises_is_recorded_and_harms_nobody(
     assert by_entry["sgd:lr=0.1"].status == "done"
 
 
+def test_a_build_that_exits_is_recorded(bad_plugins: Path, tmp_path: Path, monkeypatch) -> None:
+    import celo_bad  # pyright: ignore[reportMissingImports]
+
+    def leave(at: int = 5) -> None:
+        raise SystemExit(7)
+
+    monkeypatch.setattr(celo_bad, "build_raises", leave)
+    result = evaluate(tmp_path / "run", "raises,sgd:lr=0.1", seeds=(0,))
+    assert [cell.status for cell in result.cells] == ["failed", "done"]
+
+
+def test_an_observer_that_fails_is_no_failed_run(tmp_path: Path) -> None:
+    from celo.evaluation.config import EvalConfig
+    from celo.evaluation.plan import make_plan
+    from celo.evaluation.runner import SilentObserver, run_plan
+
+    class Broken(SilentObserver):
+        def advanced(self, block, progress) -> None:
+            raise BrokenPipeError
+
+    config = EvalConfig(
+        optimizers=("sgd:lr=0.1",),
+        tasks=(TASK,),
+        steps=20,
+        seeds=(0,),
+        reference=None,
+        output=tmp_path / "run",
+    )
+    outcome = run_plan(make_plan(config), Broken())
+    assert outcome.complete and [cell.status for cell in outcome.cells] == ["done"]
+
+
+def test_a_failed_block_hides_no_finished_one(bad_plugins: Path, tmp_path: Path, monkeypatch):
+    evaluate(tmp_path / "run", "nan:at=999", seeds=(0,))
+    import celo_bad  # pyright: ignore[reportMissingImports]
+
+    def fail(at: int = 5) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(celo_bad, "build_nan", fail)
+    evaluate(tmp_path / "run", "nan:at=999", seeds=(0, 1, 2))
+    from celo.evaluation.store import Run
+    from celo.evaluation.summary import summarize
+
+    cells, _ = Run.open(tmp_path / "run").cells()
+    assert [row.status for row in summarize(cells, reference=None).tasks] == ["done"]
+
+
 def test_a_loss_that_is_nan_from_the_start_scores_zero(bad_plugins: Path, tmp_path: Path) -> None:
     result = evaluate(
         tmp_path / "run", "sgd:lr=0.1", tasks=("Hopeless",), seeds=(0,), reference="sgd:lr=0.1"

@@ -142,6 +142,16 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
         Run.open(tmp_path)
 
 
+def test_names_stand_for_one_thing(run: Run) -> None:
+    run.fix_identity({"celo": "aa"}, {"mnist": "11"})
+    run.fix_identity({"celo-adam": "bb"}, {"mnist": "11"})
+    with pytest.raises(StoreError, match="celo with other weights: aa here, cc now"):
+        run.fix_identity({"celo": "cc"}, {})
+    with pytest.raises(StoreError, match="mnist with other data"):
+        run.fix_identity({}, {"mnist": "22"})
+    run.fix_identity({"celo": "aa", "celo-adam": "bb"}, {"mnist": "11"})
+
+
 def test_put_aside_loses_nothing(run: Run) -> None:
     run.write(cell())
     aside = put_aside(run.path)

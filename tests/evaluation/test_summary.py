@@ -241,8 +241,10 @@ def test_a_missing_task_is_said_and_counted() -> None:
 
 def test_what_was_asked_for_and_is_not_there_is_missing() -> None:
     cells = block("celo", "T", [1.0] * 3)
-    assert summary(cells, reference=None, seeds=[0, 1, 2]).complete
-    assert not summary(cells, reference=None, seeds=[0, 3]).complete
+    assert summary(cells, reference=None, expected={("celo", "T"): (0, 1, 2)}).complete
+    assert not summary(cells, reference=None, expected={("celo", "T"): (0, 3)}).complete
+    # What nobody asked for is not missing.
+    assert summary(cells, reference=None, tasks=["T", "U"], expected={("celo", "T"): ()}).complete
     assert not summary(cells, reference=None, tasks=["T", "U"]).complete
     assert not summary(cells, reference=None, entries=["celo", "sgd"]).complete
     assert not summary(cells, reference=None, complete=False).complete

@@ -82,7 +82,7 @@ def test_the_table_shows_values_with_intervals_and_failures(found: Summary) -> N
 
 
 def test_costs_and_tuning_trials_are_shown(found: Summary) -> None:
-    cost = render(found).split("Cost")[1]
+    cost = render(found).split("Cost")[1].split("note:")[0]
     assert _line(cost, "adam ").split() == ["adam", "2", "8", "3", "10"]
     assert _line(cost, "celo[bundled]").split() == ["celo[bundled]", "2", "8", "1", "10"]
 
@@ -91,6 +91,7 @@ def test_failed_runs_are_shown() -> None:
     cells = block("celo", SHORT, [None, 1.0, 2.0])
     text = render(summarize(cells, reference=None, cache=CACHE))
     assert _line(text, "celo", "failed 1/3")
+    assert "failed on" in text and "out of memory" in text
 
 
 def test_without_reference_only_losses_are_shown() -> None:
