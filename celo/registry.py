@@ -1,36 +1,31 @@
 """Finds plugins: optimizers, tasks, suites and data sets, ours and everybody's, by entry point.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
-that imports nothing heavy. Loading is guarded: a plugin that raises, exits, prints or resolves to
-something else becomes one `Broken` entry and harms nothing else. Nothing is cached across failures.
+that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged
+metadata or resolves to something else becomes one `Broken` entry and harms nothing else; what it
+prints is dropped. Nothing is cached across failures.
 
 Environment:
   CELO_PLUGINS: comma-separated names of the distributions whose plugins are used besides `celo`
     itself; set but empty means none. Unset means all.
   CELO_STRICT_PLUGINS: `1` raises the first plugin error instead of recording it.
+  CELO_PLUGIN_TIME_LIMIT: seconds that the import of a record may take (`celo.guard`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
-import io
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Generic, TypeVar
 
+from celo import discovery
 from celo.errors import BrokenPluginError, UnknownNameError
-from celo.records import (
-    API_VERSION,
-    DataSet,
-    OptimizerPlugin,
-    Suite,
-    TaskPlugin,
-    canonical_name,
-)
+from celo.guard import silent_stdout, time_limit
+from celo.records import DataSet, OptimizerPlugin, Suite, TaskPlugin, canonical_name
 
 FIRST_PARTY = "celo"
 
@@ -109,8 +104,8 @@ class Group(Generic[R]):
           BrokenPluginError: something has it, but cannot be used.
         """
         wanted = canonical_name(name)
-        if distribution is not None:
-            home = canonical_name(distribution)
+        home = None if distribution is None else canonical_name(distribution)
+        if home is not None:
             for entry in (*self.found.values(), *self.shadowed):
                 names = (entry.record.name, *getattr(entry.record, "aliases", ()))
                 if canonical_name(entry.origin.distribution) == home and wanted in map(
@@ -122,7 +117,8 @@ class Group(Generic[R]):
             if wanted in self.found:
                 return self.found[wanted]
         for broken in self.broken:
-            if canonical_name(broken.name) == wanted:
+            elsewhere = home not in (None, canonical_name(broken.origin.distribution))
+            if canonical_name(broken.name) == wanted and not elsewhere:
                 raise BrokenPluginError(
                     f"the {self.what} {broken.name!r} of {broken.origin.distribution} "
                     f"{broken.origin.version} is broken: {broken.reason}",
@@ -184,23 +180,24 @@ def resolve(target: str) -> Any:
     """
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (Exception, SystemExit) as error:
+        # No time limit: whoever gets here has asked for this one, and importing JAX takes a while.
+        if module in sys.modules:
+            return getattr(sys.modules[module], attribute)
+        with silent_stdout():
+            return getattr(importlib.import_module(module), attribute)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if _strict():
             raise
         raise BrokenPluginError(
-            f"the implementation {target!r} cannot be imported: {_reason(error)}",
+            f"the implementation {target!r} cannot be imported: {discovery.reason(error)}",
             hint="CELO_STRICT_PLUGINS=1 shows the whole traceback",
         ) from error
 
 
 def _strict() -> bool:
     return os.environ.get("CELO_STRICT_PLUGINS", "") not in ("", "0")
-
-
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 # A discovery in which something failed may succeed next time (a file system that was away), so only
@@ -212,7 +209,7 @@ def _discover(group: str, what: str, kind: type[R]) -> Group[R]:
     allowed, strict = os.environ.get("CELO_PLUGINS"), _strict()
     key = (group, allowed, strict)
     if key not in _complete:
-        result = _load_group(metadata.entry_points(group=group), what, kind, allowed, strict)
+        result = _load_group(group, what, kind, allowed, strict)
         if result.broken:
             return result
         _complete[key] = result
@@ -222,28 +219,42 @@ def _discover(group: str, what: str, kind: type[R]) -> Group[R]:
 def forget() -> None:
     """Forgets what was discovered, so that newly installed distributions are seen."""
     _complete.clear()
+    discovery.forget()
 
 
 def _load_group(
-    points: Iterable[metadata.EntryPoint],
-    what: str,
-    kind: type[R],
-    allowed: str | None,
-    strict: bool,
+    group: str, what: str, kind: type[R], allowed: str | None, strict: bool
 ) -> Group[R]:
     wanted = None if allowed is None else {canonical_name(d) for d in allowed.split(",") if d}
+    limit = time_limit()
     entries: list[Found[R]] = []
-    broken: list[Broken] = []
+
+    def used(origin: Origin) -> bool:
+        home = canonical_name(origin.distribution)
+        return wanted is None or home == FIRST_PARTY or home in wanted
+
+    points, unreadable = discovery.entry_points(group, strict)
+    broken = [
+        Broken(name, reason, Origin(name, version, "unreadable"))
+        for name, version, reason in unreadable
+    ]
+    broken = [entry for entry in broken if used(entry.origin)]
     for point in points:
-        origin = _origin(point)
-        if wanted is not None and canonical_name(origin.distribution) not in {FIRST_PARTY, *wanted}:
+        name, version, damage = discovery.identity(point.dist)
+        origin = Origin(name, version, f"{point.name} = {point.value}")
+        if not used(origin):
             continue
         try:
-            entries.extend(Found(record, origin) for record in _records(_load(point), kind))
-        except (Exception, SystemExit) as error:
+            if damage:
+                raise ValueError(damage)
+            value = point.load() if name == FIRST_PARTY else discovery.load(point, limit)
+            entries.extend(Found(record, origin) for record in discovery.records(value, kind))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if strict:
                 raise
-            broken.append(Broken(point.name, _reason(error), origin))
+            broken.append(Broken(point.name, discovery.reason(error), origin))
     return _arrange(what, entries, broken)
 
 
@@ -267,30 +278,3 @@ def _arrange(what: str, entries: list[Found[R]], broken: list[Broken]) -> Group[
             if canonical_name(alias) not in found:
                 aliases.setdefault(canonical_name(alias), name)
     return Group(what, found, aliases, tuple(shadowed), tuple(broken))
-
-
-def _load(point: metadata.EntryPoint) -> Any:
-    # What a plugin prints on import must not end up in the middle of our JSON.
-    with contextlib.redirect_stdout(io.StringIO()):
-        return point.load()
-
-
-def _records(value: Any, kind: type[R]) -> list[R]:
-    records = [value] if isinstance(value, kind) else value
-    if not isinstance(records, (list, tuple)) or not all(isinstance(r, kind) for r in records):
-        raise TypeError(f"resolves to {type(value).__name__}, expected {kind.__name__}")
-    for record in records:
-        if record.api_version != API_VERSION:
-            raise ValueError(
-                f"{record.name!r} was written for API version {record.api_version}, "
-                f"this celo has {API_VERSION}"
-            )
-    return list(records)
-
-
-def _origin(point: metadata.EntryPoint) -> Origin:
-    name, version = "unknown", "unknown"
-    if point.dist is not None:
-        with contextlib.suppress(Exception):  # damaged metadata of one distribution
-            name, version = point.dist.name or name, point.dist.version or version
-    return Origin(name, version, f"{point.name} = {point.value}")

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from celo import registry
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.data.selection import DataSelection
-from celo.errors import DataError, DataMissingError
+from celo.errors import CeloError, DataMissingError
 from celo.records import DataSet
 
 
@@ -81,7 +81,7 @@ def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
     except DataMissingError as error:
         problem = {"problem": error.message, "hint": error.hint}
         return state | {"status": "missing", "label": "incomplete", **problem}
-    except DataError as error:
+    except CeloError as error:  # damaged files, or a plugin that cannot be used
         problem = {"problem": error.message, "hint": error.hint}
         return state | {"status": "damaged", "label": "damaged", **problem}
     return state

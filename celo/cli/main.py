@@ -6,10 +6,12 @@ that compute, when they start to.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
+from typing import Any
 
 import click
 
@@ -19,11 +21,12 @@ from celo.errors import CeloError
 COMMANDS = {
     "eval": ("celo.cli.evaluate", "Train optimizers on tasks and compare them."),
     "report": ("celo.cli.report", "Tables and statistics of finished runs."),
-    "plugins": ("celo.cli.plugins", "Installed optimizers: list, show."),
+    "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),
     "tasks": ("celo.cli.tasks", "Tasks: list, show."),
     "suites": ("celo.cli.suites", "Named lists of tasks: list, show."),
     "data": ("celo.cli.data", "Data sets: list, verify."),
-    "zoo": ("celo.cli.zoo", "Pretrained weights: list, show, pull, verify, path, rm."),
+    "zoo": ("celo.cli.zoo", "Pretrained weights: list, show, pull, push, verify, path, rm."),
+    "doctor": ("celo.cli.doctor", "What would not work here, and what mends it."),
     "completion": ("celo.cli.completion", "Print the shell completion script."),
 }
 
@@ -38,6 +41,19 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         return importlib.import_module(COMMANDS[cmd_name][0]).command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            value = super().invoke(ctx)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return value
+        except BrokenPipeError:
+            # The reader went away (`| head`): not our failure, and nobody is left to tell. Caught
+            # here because click would leave with 1.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -66,7 +82,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="celo", prog_name="celo")
 @click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def cli(debug: bool) -> None:
-    """Learned optimizers: use, compare, meta-train and extend them."""
+    """Learned optimizers: use, compare and extend them."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -80,23 +96,33 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _fail(arguments, "interrupted", "interrupted", None, 130, error, debug)
     except click.ClickException as error:
         _fail(arguments, "usage", error.format_message(), _usage_hint(error), 2, error, debug)
-    except BrokenPipeError:
-        # The reader went away (`| head`): not our failure, and nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except CeloError as error:
         _fail(arguments, error.code, error.message, error.hint, error.exit_code, error, debug)
+    except OSError as error:
+        message = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        _fail(arguments, "system", message, None, 1, error, debug)
     except MemoryError as error:
         _fail(arguments, "memory", "out of memory", None, 1, error, debug)
     except Exception as error:
-        hint = "this is a defect of celo or of a plugin; --debug shows where it happened"
+        hint = _defect_hint()
         message = f"{type(error).__name__}: {error}"
         _fail(arguments, "internal", message, hint, 1, error, debug)
+
+
+def _defect_hint() -> str:
+    from celo import discovery
+
+    hint = "this is a defect of celo or of a plugin; --debug shows where it happened"
+    with contextlib.suppress(Exception):
+        damaged = discovery.entry_points("celo.optimizers", False)[1]
+        if damaged:  # other libraries, JAX among them, stumble over them too
+            names = ", ".join(sorted({name for name, _, _ in damaged}))
+            return f"the metadata of {names} are damaged: reinstall or remove it; {hint}"
+    return hint
 
 
 def _usage_hint(error: click.ClickException) -> str | None:
@@ -116,13 +142,14 @@ def _fail(
 ) -> None:
     if debug:
         traceback.print_exception(error)
-    click.echo(f"celo: {message}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
-    if _wants_json(arguments):
-        from celo.cli.output import print_json
+    from celo.cli.output import print_json, say
 
-        print_json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
+    say(f"celo: {message}")
+    if hint:
+        say(f"  {hint}")
+    if _wants_json(arguments):
+        with contextlib.suppress(OSError):
+            print_json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
     sys.exit(exit_code)
 
 

@@ -1,7 +1,9 @@
-"""`celo zoo`: pretrained weights: list, show, pull, verify, path, rm."""
+"""`celo zoo`: pretrained weights: list, show, pull, push, verify, path, rm."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +38,7 @@ def list_(format_: str) -> None:
     """List the weights of the zoo and where they are now."""
     from celo_zoo import cards
 
-    entries = [_entry(card) for card in cards().values()]
+    entries = [state_of(card) for card in cards().values()]
     if format_ == "json":
         print_json(entries)
         return
@@ -44,7 +46,7 @@ def list_(format_: str) -> None:
         [
             entry["name"],
             f"{entry['numbers']:,}",
-            _size(entry["bytes"]),
+            size_text(entry["bytes"]),
             entry["location"],
             entry["status"],
         ]
@@ -65,7 +67,7 @@ def show(name: str, format_: str) -> None:
     from celo_zoo import card
 
     entry = card(name)
-    state = _entry(entry)
+    state = state_of(entry)
     if format_ == "json":
         print_json({"schema": 1, **state, **_details(entry)})
         return
@@ -118,14 +120,38 @@ def pull(names: tuple[str, ...], revision: str | None, force: bool, format_: str
         print_json({"schema": 1, "weights": results})
 
 
+@command.command("push")
+@click.argument("path", metavar="DIR|FILE", type=click.Path(exists=True, path_type=Path))
+@click.option("--repo", required=True, metavar="ORG/NAME", help="Made if there is none.")
+@click.option("--licence", default="unknown", show_default=True, help="As the hub names it: mit, …")
+@click.option("--optimizer", help="Optimizer these weights belong to, for the model card.")
+@format_option("text", "json")
+def push(path: Path, repo: str, licence: str, optimizer: str | None, format_: str) -> None:
+    """Upload weights to the hub as safetensors with a model card, and read them back.
+
+    Log in with `hf auth login` (or HF_TOKEN) first. Prints the name that others pull.
+    """
+    import celo_zoo
+
+    result = celo_zoo.push(path, repo, licence=licence, optimizer=optimizer)
+    say(f"pushed to {result.repository}, {result.bytes:,} bytes, read back and equal")
+    if format_ == "json":
+        print_json({"schema": 1, "locator": result.locator, **asdict(result)})
+    else:
+        click.echo(result.locator)
+
+
 @command.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME|PATH]...", shell_complete=_complete)
 @format_option("table", "json")
+@click.option("--all", "all_", is_flag=True, help="Every entry on this machine [the default].")
 @click.pass_context
-def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
+def verify(ctx: click.Context, names: tuple[str, ...], all_: bool, format_: str) -> None:
     """Check weights on this machine; without names, all of them. Exit code 1 if a check fails."""
     import celo_zoo
 
+    if names and all_:
+        raise click.UsageError("--all and names exclude each other")
     chosen = names or tuple(name for name in celo_zoo.cards() if celo_zoo.places(name))
     checks = [check for name in chosen for check in celo_zoo.verify(name)]
     ok = all(check.status != "failed" for check in checks)
@@ -170,8 +196,8 @@ def rm(name: str, format_: str) -> None:
         say(f"removed {folder}")
 
 
-def _entry(card: Card) -> dict[str, Any]:
-    """What `list` and `show` tell about an entry: its card, and its state on this machine."""
+def state_of(card: Card) -> dict[str, Any]:
+    """What `list`, `show` and `celo doctor` tell about an entry: its card, and its state here."""
     import celo_zoo
     from celo.errors import WeightsError
 
@@ -282,7 +308,11 @@ def _count(number: int | None) -> str | None:
     return None if number is None else f"{number:,}"
 
 
-def _size(number: int | None) -> str:
+def size_text(number: int | None) -> str:
+    """A number of bytes for people: `149.2 kB`; `?` where it is not known."""
     if number is None:
         return "?"
-    return f"{number / 1e6:.1f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number / 1e3:.1f} kB"

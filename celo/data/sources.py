@@ -79,7 +79,13 @@ def find(name: str, selection: DataSelection) -> FoundSet:
         return FoundSet(record, None, f"synthetic {synthetic.VERSION}", synthetic=True)
     if record.embedded:
         carrier = record.carrier or entry.origin.distribution
-        return FoundSet(record, None, f"{carrier} {metadata.version(carrier)}")
+        try:
+            return FoundSet(record, None, f"{carrier} {metadata.version(carrier)}")
+        except metadata.PackageNotFoundError:
+            raise DataMissingError(
+                f"data set {record.name} comes with {carrier}, which is not installed",
+                hint=f"pip install {carrier}",
+            ) from None
     location = local.locate(record)
     if location is None:
         message, hint = local.missing(record)

@@ -82,6 +82,7 @@ class CellKey:
       grid: texts of all members of the tuning grid computed together, () without one.
       batching: whether the block was one vmapped axis or one run after the other.
       numerics: versions of (training loop, task, optimizer plugin).
+      distribution: of the optimizer: two packages may call different things by one name.
     """
 
     optimizer: str
@@ -95,6 +96,7 @@ class CellKey:
     grid: tuple[str, ...]
     batching: Batching
     numerics: tuple[int, int, int]
+    distribution: str = "celo"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

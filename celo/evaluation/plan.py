@@ -98,6 +98,7 @@ class Block:
                     record.numerics_version,
                     self.entry.found.record.numerics_version,
                 ),
+                distribution=self.entry.found.origin.distribution,
             )
             for member in members
             for seed in self.seeds

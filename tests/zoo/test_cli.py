@@ -114,3 +114,7 @@ def test_names_are_completed():
     for arguments in (["show"], ["pull", "celo"], ["verify"]):
         found = [item.value for item in completion.get_completions(arguments, "celo2")]
         assert found == ["celo2", "celo2-base"]
+
+
+def test_all_and_names_exclude_each_other():
+    assert "exclude each other" in run("verify", "--all", "celo", code=2).stderr

@@ -22,7 +22,9 @@ from celo_zoo.location import (
 
 if TYPE_CHECKING:
     from celo_zoo.formats import WeightsFile, encode_safetensors, read_weights, write_safetensors
+    from celo_zoo.hub import is_offline
     from celo_zoo.loading import PullResult, Weights, load_weights, pull
+    from celo_zoo.pushing import PushResult, push
     from celo_zoo.store import Record, read_record, remove
     from celo_zoo.tree import content_hash, flatten, unflatten
     from celo_zoo.verifying import Check, verify
@@ -32,10 +34,13 @@ _LAZY = {
     "encode_safetensors": "formats",
     "read_weights": "formats",
     "write_safetensors": "formats",
+    "is_offline": "hub",
     "PullResult": "loading",
     "Weights": "loading",
     "load_weights": "loading",
     "pull": "loading",
+    "PushResult": "pushing",
+    "push": "pushing",
     "Record": "store",
     "read_record": "store",
     "remove": "store",
@@ -53,6 +58,7 @@ __all__ = [
     "Locator",
     "Place",
     "PullResult",
+    "PushResult",
     "Record",
     "Weights",
     "WeightsFile",
@@ -63,10 +69,12 @@ __all__ = [
     "encode_safetensors",
     "find_card",
     "flatten",
+    "is_offline",
     "load_weights",
     "parse_locator",
     "places",
     "pull",
+    "push",
     "read_record",
     "read_weights",
     "remove",

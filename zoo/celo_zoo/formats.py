@@ -138,8 +138,9 @@ def _read_bytes(path: Path) -> bytes:
         if not stat.S_ISREG(path.stat().st_mode):
             raise WeightsError(f"{path} is not a regular file, {_EXPECTED}")
         with path.open("rb") as file:
-            # The limit holds for what is read, whatever the file's size claims or becomes.
-            data = file.read(MAX_FILE_BYTES + 1)
+            # The limit holds for what is read, whatever the file's size claims or becomes; Python
+            # sets aside as much memory as is asked for, so no more is than seems to be there.
+            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_FILE_BYTES) + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise WeightsMissingError(f"there is no file of weights at {path}") from error
     except OSError as error:

@@ -1,10 +1,11 @@
-"""The Hugging Face hub: one file fetched by huggingface_hub itself, its failures in our words."""
+"""The Hugging Face hub: files fetched and sent by huggingface_hub itself, failures in our words."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from celo.errors import WeightsError, WeightsMissingError
 
 _TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_RETRIES, _WAIT, _MAX_WAIT = 2, 0.5, 10.0  # seconds, where the hub names none; at most
+_BUSY = (429, 500, 502, 503, 504)
 _TRUE = {"1", "on", "yes", "true"}
 
 
@@ -23,6 +26,12 @@ def is_offline() -> bool:
     """Whether the environment forbids the network (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+class _BusyError(WeightsMissingError):
+    """The hub asks to come back later (429, 5xx); `wait`: after how many seconds."""
+
+    wait = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +67,20 @@ def download(repository: str, files: Sequence[str], revision: str, folder: Path)
         raise WeightsMissingError("HF_HUB_OFFLINE is set")
     for file in files[:-1]:
         try:
-            return _download(repository, file, revision, folder)
+            return _patiently(repository, file, revision, folder)
         except NotOnHubError:
             continue
-    return _download(repository, files[-1], revision, folder)
+    return _patiently(repository, files[-1], revision, folder)
+
+
+def _patiently(repository: str, file: str, revision: str, folder: Path) -> Download:
+    # huggingface_hub itself retries the transfer, but not the question before it.
+    for _ in range(_RETRIES):
+        try:
+            return _download(repository, file, revision, folder)
+        except _BusyError as error:
+            time.sleep(error.wait)
+    return _download(repository, file, revision, folder)
 
 
 def _download(repository: str, file: str, revision: str, folder: Path) -> Download:
@@ -83,6 +102,59 @@ def _download(repository: str, file: str, revision: str, folder: Path) -> Downlo
     # huggingface_hub keeps files as snapshots/COMMIT/FILE.
     commits = [part for part in Path(path).parts if _COMMIT.fullmatch(part)]
     return Download(Path(path), file, commits[-1] if commits else revision)
+
+
+def upload(repository: str, files: Mapping[str, bytes]) -> str:
+    """Puts files into one commit on main; the repository is made if there is none.
+
+    Args:
+      repository: `org/name`.
+      files: contents by name in it.
+
+    Returns:
+      The commit; where nothing differs from what is there, the one that is there.
+
+    Raises:
+      WeightsMissingError: there is no network.
+      WeightsError: no token, no right to write, or the hub refuses the files.
+    """
+    if is_offline():
+        raise WeightsMissingError("HF_HUB_OFFLINE is set")
+    import huggingface_hub
+
+    additions = [
+        huggingface_hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=data)
+        for name, data in files.items()
+    ]
+    api = huggingface_hub.HfApi()
+    try:
+        api.create_repo(repository, exist_ok=True)
+        done = api.create_commit(repository, additions, commit_message="Weights, pushed by celo")
+    except Exception as error:
+        raise _explain_upload(error, repository) from error
+    return done.oid
+
+
+def _explain_upload(error: Exception, repository: str) -> WeightsError:
+    from huggingface_hub import errors
+
+    for cause in _chain(error):
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if isinstance(cause, errors.LocalTokenNotFoundError) or status in (401, 403, 404):
+            known = f" (status {status})" if status else ""
+            return WeightsError(
+                f"the hub does not let you write to {repository}{known}",
+                hint="run `hf auth login` with a token that may write there",
+            )
+        if status in _BUSY:
+            return WeightsMissingError(f"the hub is not available now (status {status})")
+        if status is not None:
+            return WeightsError(f"the hub refused the files for {repository} (status {status})")
+        if _is_network(cause):
+            return WeightsMissingError(
+                f"the hub cannot be reached ({cause or type(cause).__name__})"
+            )
+    return WeightsError(f"the upload to {repository} failed: {type(error).__name__}: {error}")
 
 
 def _explain(error: Exception, repository: str, file: str, revision: str) -> WeightsError:
@@ -133,9 +205,16 @@ def _explain_status(
             f"the hub does not let you read {repository} (status {status})",
             hint="run `hf auth login`, or unset a token that has expired",
         )
-    if status in (429, 500, 502, 503, 504):
-        return WeightsMissingError(f"the hub is not available now (status {status}); try again")
+    if status in _BUSY:
+        busy = _BusyError(f"the hub is not available now (status {status}); try again")
+        busy.wait = _seconds(getattr(getattr(error, "response", None), "headers", {}))
+        return busy
     return WeightsError(f"the hub refused {file} of {repository} (status {status})")
+
+
+def _seconds(headers: Mapping[str, str]) -> float:
+    text = headers.get("Retry-After") or ""
+    return min(float(text), _MAX_WAIT) if text.isdecimal() else _WAIT
 
 
 def _is_network(error: BaseException) -> bool:

@@ -1,0 +1,47 @@
+"""The conformance suite: for our optimizers, tasks and data sets, and for everybody's.
+
+    from celo.testing import check_optimizer
+
+    def test_lion():
+        check_optimizer("lion")
+
+`celo plugins check NAME` applies the same rules. Importing this package imports JAX.
+"""
+
+from celo.testing.checks import (
+    OPTIMIZER_RULES,
+    check_data,
+    check_optimizer,
+    check_task,
+    data_results,
+    optimizer_results,
+    results_by_name,
+    task_results,
+)
+from celo.testing.data_rules import DATA_RULES
+from celo.testing.rules import ConformanceError, Result, Rule
+from celo.testing.task_rules import (
+    ABSTRACT_TASK_RULES,
+    COMPILED_TASK_RULES,
+    TASK_RULES,
+    smallest_of_each_family,
+)
+
+__all__ = [
+    "ABSTRACT_TASK_RULES",
+    "COMPILED_TASK_RULES",
+    "DATA_RULES",
+    "OPTIMIZER_RULES",
+    "TASK_RULES",
+    "ConformanceError",
+    "Result",
+    "Rule",
+    "check_data",
+    "check_optimizer",
+    "check_task",
+    "data_results",
+    "optimizer_results",
+    "results_by_name",
+    "smallest_of_each_family",
+    "task_results",
+]

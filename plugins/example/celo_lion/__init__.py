@@ -1,0 +1,1 @@
+"""An example package for celo: one of everything that entry points can bring."""
