@@ -5,21 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from celo import registry
+from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.data.selection import DataSelection
 from celo.errors import CeloError, DataMissingError
 from celo.records import DataSet
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [
-        CompletionItem(entry.name, help=entry.record.summary)
-        for entry in registry.data_sets()
-        if entry.name.startswith(incomplete)
-    ]
 
 
 @click.group("data")
@@ -43,7 +35,7 @@ def list_data(format_: str) -> None:
 
 
 @command.command("verify")
-@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=_complete)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=names_of("data_sets"))
 @format_option("auto", "json")
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:

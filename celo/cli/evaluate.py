@@ -7,46 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from celo.cli.names import names_of
 from celo.cli.output import format_option, say
-
-
-def _complete_optimizers(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from celo import registry
-
-    done, comma, last = incomplete.rpartition(",")
-    return [
-        CompletionItem(done + comma + found.record.name, help=found.record.summary)
-        for found in registry.optimizers()
-        if found.record.name.startswith(last)
-    ]
-
-
-def _complete_tasks(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from celo import registry
-
-    return [
-        CompletionItem(found.record.name, help=found.record.summary)
-        for found in registry.tasks()
-        if found.record.name.lower().startswith(incomplete.lower())
-    ]
-
-
-def _complete_suites(
-    ctx: click.Context, param: click.Parameter, incomplete: str
-) -> list[CompletionItem]:
-    from celo import registry
-
-    return [
-        CompletionItem(found.record.name, help=found.record.summary)
-        for found in registry.suites()
-        if found.record.name.startswith(incomplete)
-    ]
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -64,18 +27,18 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     "-o",
     multiple=True,
     metavar="LIST",
-    shell_complete=_complete_optimizers,
+    shell_complete=names_of("optimizers"),
     help="Optimizers, separated by commas: NAME[@WEIGHTS][:key=value,...]. Repeatable.",
 )
 @click.option(
-    "--suite", "-s", shell_complete=_complete_suites, help="Suite of tasks; sets the horizon."
+    "--suite", "-s", shell_complete=names_of("suites"), help="Suite of tasks; sets the horizon."
 )
 @click.option(
     "--task",
     "-t",
     "tasks",
     multiple=True,
-    shell_complete=_complete_tasks,
+    shell_complete=names_of("tasks"),
     help="A task; repeatable. With --suite: only these of its tasks.",
 )
 @click.option("--steps", type=int, help="Training steps.  [default: the suite's, else 2000]")

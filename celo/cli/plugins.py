@@ -7,19 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
+from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    from celo import registry
-
-    return [
-        CompletionItem(found.record.name, help=found.record.summary)
-        for found in registry.optimizers()
-        if found.record.name.startswith(incomplete)
-    ]
 
 
 @click.group("plugins")
@@ -65,7 +55,7 @@ def list_(format_: str) -> None:
 
 
 @command.command("show")
-@click.argument("name", shell_complete=_complete)
+@click.argument("name", shell_complete=names_of("optimizers"))
 @format_option("auto", "json")
 def show(name: str, format_: str) -> None:
     """Everything that is declared about the optimizer NAME."""
@@ -105,7 +95,7 @@ def show(name: str, format_: str) -> None:
 
 
 @command.command("check")
-@click.argument("name", shell_complete=_complete)
+@click.argument("name", shell_complete=names_of("optimizers"))
 @format_option("auto", "json")
 def check(name: str, format_: str) -> None:
     """Hold the optimizer, task or data set NAME against its contract, rule by rule."""

@@ -5,19 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from celo import registry
+from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.records import Suite
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [
-        CompletionItem(entry.name, help=entry.record.summary)
-        for entry in registry.suites()
-        if entry.name.startswith(incomplete)
-    ]
 
 
 @click.group("suites")
@@ -43,7 +35,7 @@ def list_suites(format_: str) -> None:
 
 
 @command.command("show")
-@click.argument("name", shell_complete=_complete)
+@click.argument("name", shell_complete=names_of("suites"))
 @format_option("auto", "json")
 def show(name: str, format_: str) -> None:
     """Show one suite and its tasks."""

@@ -5,19 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from celo import registry
+from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.records import TaskPlugin
-
-
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    return [
-        CompletionItem(entry.name, help=entry.record.summary)
-        for entry in registry.tasks()
-        if entry.name.lower().startswith(incomplete.lower())
-    ]
 
 
 @click.group("tasks")
@@ -53,7 +45,7 @@ def list_tasks(suite_name: str | None, format_: str) -> None:
 
 
 @command.command("show")
-@click.argument("name", shell_complete=_complete)
+@click.argument("name", shell_complete=names_of("tasks"))
 @format_option("auto", "json")
 def show(name: str, format_: str) -> None:
     """Show one task."""
