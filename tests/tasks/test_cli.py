@@ -52,7 +52,7 @@ def test_suites_list_and_show() -> None:
     assert shown["tasks"] == listed["mlp-mini"]["tasks"]
     result = _run(suites, "show", "quickstart")
     assert "Digits_Conv_16x32" in result.stdout
-    assert "200 steps" in result.stderr
+    assert "200 steps" in result.stdout
 
 
 def test_unknown_names_get_the_nearest() -> None:
