@@ -71,14 +71,13 @@ def command(config: Path | None, format_: str, **flags: Any) -> int:
     Everything finished is kept in the run folder: the same command again goes on where it
     stopped, and more optimizers, tasks or seeds add to it.
 
-    \b
-    A hand-crafted optimizer by name alone (`adam`) is tuned over its grid, task by task;
-    with its learning rate given (`adam:lr=1e-3`) it runs as it is.
+    A hand-crafted optimizer by name alone (`adam`) is tuned over its grid, task by
+    task; with its learning rate given (`adam:lr=1e-3`) it runs as it is.
 
     \b
     Examples:
       celo eval --optimizers celo,adam --suite quickstart
-      celo eval -o celo -o adam:lr=1e-3,b1=0.8 --task Digits_MLP_32 --steps 500 --seeds 0
+      celo eval -o celo -o adam:lr=1e-3,b1=0.8 --task Digits_MLP_32 --seeds 0
     """
     from celo.evaluation.config import EvalConfig, read_config
 

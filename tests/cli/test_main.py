@@ -25,6 +25,7 @@ def test_help_lists_every_command() -> None:
 def test_every_command_explains_itself(name: str) -> None:
     done = celo(name, "--help", COLUMNS="80")
     assert done.returncode == 0 and done.stdout.startswith(f"Usage: celo {name}")
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
