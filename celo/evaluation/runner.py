@@ -105,7 +105,7 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     if fresh:
         aside = put_aside(plan.output)
         if aside is not None:
-            observer.told(f"the run that was in {plan.output} is now in {aside}")
+            _tell(observer.told, f"the run that was in {plan.output} is now in {aside}")
     run = Run.create(plan.output, plan.settings)
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
@@ -151,7 +151,7 @@ def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | Non
             if cell is None:
                 if damaged_before and not run.has(key):
                     path = run.cell_path(key)
-                    observer.told(f"{path} was damaged; it is set aside and computed again")
+                    _tell(observer.told, f"{path} was damaged; it is set aside and computed again")
                 break
             cells.append(cell)
         else:
