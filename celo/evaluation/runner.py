@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,17 +20,17 @@ import numpy as np
 
 from celo.errors import CeloError, WeightsError
 from celo.evaluation.cells import Cell
+from celo.evaluation.factories import optimizer_factory, traced_members
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Entry, Plan
 from celo.evaluation.recording import BlockTimes, failed_cells, finished_cells
 from celo.evaluation.requests import Request, add_request
 from celo.evaluation.store import Run, put_aside
-from celo.loading import theta_of
-from celo.registry import Found, resolve
+from celo.registry import Found
 
 if TYPE_CHECKING:
     from celo.evaluation.batches import Batches
     from celo.evaluation.loop import Program, Start
-    from celo.protocol import Optimizer, PyTree, Task
+    from celo.protocol import Task
     from celo.records import TaskPlugin
 
 _SECONDS_PER_CALL = 1.0
@@ -319,47 +319,6 @@ def _progress(
     best = float(np.min(finite)) if finite.size else float("nan")
     rate = block.schedule.eval_every / max(per_point, 1e-9)
     return Progress(steps[start + size - 1], block.schedule.steps, best, rate)
-
-
-def optimizer_factory(entry: Entry) -> tuple[Any, PyTree]:
-    """((theta, traced hyperparameters) -> Optimizer, theta) of an entry.
-
-    Raises:
-      WeightsError: the weights do not fit the optimizer.
-      BrokenPluginError: the plugin's implementation cannot be imported.
-    """
-    build = resolve(entry.found.record.build)
-    traced = set(traced_names(entry))
-    static = {k: v for k, v in entry.spec.hyperparameters if k not in traced}
-    if entry.found.record.kind == "hand-crafted":
-
-        def hand_crafted(_: PyTree, hypers: Mapping[str, Any]) -> Optimizer:
-            return build(**static, **hypers)
-
-        return hand_crafted, None
-    theta = theta_of(entry.spec, build(**static), entry.weights)
-
-    def learned(theta: PyTree, hypers: Mapping[str, Any]) -> Optimizer:
-        return build(**static, **hypers).opt_fn(theta)
-
-    return learned, theta
-
-
-def traced_names(entry: Entry) -> list[str]:
-    """Hyperparameters that are arrays in the compiled program, so that it fits any value."""
-    declared = {h.name: h for h in entry.found.record.hyperparameters}
-    given = dict(entry.members[0].hyperparameters)
-    return [name for name in given if declared[name].traceable]
-
-
-def traced_members(entry: Entry) -> dict[str, Any]:
-    """Name -> array [members] of the traced hyperparameters."""
-    import jax.numpy as jnp
-
-    return {
-        name: jnp.array([dict(m.hyperparameters)[name] for m in entry.members], jnp.float32)
-        for name in traced_names(entry)
-    }
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from celo.protocol import Params, PyTree
+
 
 @dataclasses.dataclass(frozen=True)
 class LeafShape:
@@ -56,6 +58,24 @@ def leaf_shape(shape: tuple[int, ...]) -> LeafShape:
 def _without(shape: tuple[int, ...], axis: int | None) -> tuple[int, ...]:
     assert axis is not None, "only leaves of rank >= 2 are factored"
     return shape[:axis] + shape[axis + 1 :]
+
+
+_GRADIENT_BOUND = 1000.0
+
+
+def widen(x: jax.Array) -> jax.Array:
+    """float32, unless the array is wider already."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def clip_gradients(grad: Params) -> Params:
+    """Clips every element to [-1000, 1000]; at least float32 from here on."""
+    return jax.tree.map(lambda g: jnp.clip(widen(g), -_GRADIENT_BOUND, _GRADIENT_BOUND), grad)
+
+
+def flatten_with(structure: Any, *trees: PyTree) -> list[tuple[Any, ...]]:
+    """Walks several trees with the structure of the parameters side by side."""
+    return list(zip(*(structure.flatten_up_to(tree) for tree in trees), strict=True))
 
 
 _TOGETHER_SIZE = 1 << 20

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from celo.lopt.accumulators import FactoredLeaf, decays, factored_leaves
 from celo.lopt.features import BLOCK_WIDTHS, Blocks, factored_blocks, gradient_blocks
-from celo.lopt.leaves import map_leaves
+from celo.lopt.leaves import clip_gradients, flatten_with, map_leaves, widen
 from celo.lopt.perparam_mlp import (
     MlpWeights,
     apply_mlp,
@@ -34,10 +34,7 @@ from celo_plugins.schedule import (
     ScheduledOptimizer,
     Step,
     advance_schedule,
-    clip_gradients,
-    flatten_with,
     update_accumulators,
-    widen,
 )
 
 DECAYS = Decays(decays(0.9, 0.99, 0.999), decays(0.999), decays(0.9, 0.99, 0.999))
@@ -94,7 +91,7 @@ class Celo(LearnedOptimizer):
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloOptimizer:
         check_theta(self, self._template, theta)
-        return CeloOptimizer(self.name, DECAYS, self.scheduler, theta, self.config)
+        return CeloOptimizer(self.name, theta, DECAYS, self.scheduler, self.config)
 
     def get_frozen_param_keys(self) -> list[str] | None:
         """Top-level keys of theta that this phase of meta-training does not train."""

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from celo.lopt.accumulators import decays
+from celo.lopt.leaves import clip_gradients, flatten_with
 from celo.lopt.scheduler import init_scheduler, scheduler_network, zero_state
 from celo.lopt.theta import check_theta, theta_template
 from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
@@ -20,8 +21,6 @@ from celo_plugins.schedule import (
     ScheduledOptimizer,
     Step,
     advance_schedule,
-    clip_gradients,
-    flatten_with,
     update_accumulators,
 )
 
@@ -69,7 +68,7 @@ class CeloAdam(LearnedOptimizer):
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloAdamOptimizer:
         check_theta(self, self._template, theta)
-        return CeloAdamOptimizer(self.name, DECAYS, self.scheduler, theta, self.config)
+        return CeloAdamOptimizer(self.name, theta, DECAYS, self.scheduler, self.config)
 
     @functools.cached_property
     def _template(self) -> PyTree:

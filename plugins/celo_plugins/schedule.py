@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import haiku as hk
@@ -12,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from celo.errors import UsageError
 from celo.lopt.accumulators import (
     Factored,
     Momentum,
@@ -31,6 +28,7 @@ from celo.lopt.loss_buffer import (
     loss_features,
     update_loss_buffer,
 )
+from celo.lopt.optimizer import ThetaOptimizer
 from celo.lopt.scheduler import (
     PROGRESS_FEATURES,
     apply_scheduler,
@@ -40,13 +38,9 @@ from celo.lopt.scheduler import (
 from celo.protocol import (
     MetaParams,
     ModelState,
-    Optimizer,
     Params,
-    PRNGKey,
-    PyTree,
     state_record,
 )
-from celo.trees import cast_like, check_float_leaves, check_gradients, check_model_state
 
 SCHEDULER_INPUTS = PROGRESS_FEATURES + FEATURES
 
@@ -125,68 +119,38 @@ class Step(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ScheduledOptimizer(Optimizer):
-    """An optimizer with given weights, a pure function of them; `compute` is the algorithm."""
+class ScheduledOptimizer(ThetaOptimizer):
+    """An optimizer whose steps a scheduler rescales; `compute` is the algorithm."""
 
-    label: str
     decays: Decays
     scheduler: hk.Transformed
-    theta: MetaParams
 
-    @property
-    def name(self) -> str:
-        return self.label
+    reads = ("num_steps", "loss")
 
     def compute(self, opt_state: CeloState, grad: Params, loss: jax.Array) -> Step:
         """What one update subtracts and remembers; nothing is cast yet."""
         raise NotImplementedError
 
-    def init(
-        self,
-        params: Params,
-        model_state: ModelState = None,
-        num_steps: int | jax.Array | None = None,
-        key: PRNGKey | None = None,
-        **kwargs: Any,
+    def first_state(
+        self, params: Params, model_state: ModelState, num_steps: int | jax.Array | None
     ) -> CeloState:
-        return init_state(params, model_state, num_steps, self.theta, self.decays, self.name)
+        return init_state(params, model_state, num_steps, self.theta, self.decays)
 
-    def update(
+    def next_state(
         self,
         opt_state: CeloState,
         grad: Params,
-        loss: jax.Array | None = None,
-        model_state: ModelState = None,
-        key: PRNGKey | None = None,
-        is_valid: bool | jax.Array = False,
-        **kwargs: Any,
-    ) -> CeloState:
-        check_gradients(opt_state.params, grad, self.name)
-        check_model_state(model_state, opt_state.state, self.name)
-        loss = check_loss(loss, self.name)
-        return self._compiled_step(self.theta, opt_state, grad, loss, model_state)
-
-    @functools.cached_property
-    def _compiled_step(self) -> Callable[..., CeloState]:
-        # Loops that do not compile their own step would otherwise launch thousands of operations
-        # each time; inside a compiled step this is inlined.
-        return jax.jit(self._step)
-
-    def _step(
-        self,
-        theta: MetaParams,
-        opt_state: CeloState,
-        grad: Params,
-        loss: jax.Array,
+        loss: jax.Array | None,
         model_state: ModelState,
+        is_valid: jax.Array | None,
     ) -> CeloState:
-        step = dataclasses.replace(self, theta=theta).compute(opt_state, grad, loss)
-        return advance(opt_state, step, model_state)
+        assert loss is not None
+        return advance(opt_state, self.compute(opt_state, grad, loss), model_state)
 
 
 def advance(opt_state: CeloState, new: Step, model_state: ModelState) -> CeloState:
-    """Subtracts a step and remembers the rest, in the dtypes of the old state."""
-    state = CeloState(
+    """Subtracts a step and remembers the rest, in whatever dtypes they were computed."""
+    return CeloState(
         params=jax.tree.map(jnp.subtract, opt_state.params, new.steps),
         rms_rolling=new.second_moment,
         mom_rolling=new.momentum,
@@ -197,7 +161,6 @@ def advance(opt_state: CeloState, new: Step, model_state: ModelState) -> CeloSta
         lstm_hidden_state=new.schedule.lstm_state,
         loss_buffer=new.schedule.loss_buffer,
     )
-    return cast_like(state, opt_state)
 
 
 def init_state(
@@ -206,23 +169,8 @@ def init_state(
     num_steps: Any,
     theta: MetaParams,
     decays: Decays,
-    optimizer: str,
 ) -> CeloState:
-    """The state before the first update.
-
-    Raises:
-      UsageError: num_steps is missing or not positive, or a parameter is no floating-point array.
-    """
-    if num_steps is None:
-        raise UsageError(
-            f"{optimizer} needs the length of the run, but num_steps is None",
-            hint="Pass it to init: opt.init(params, num_steps=2000).",
-        )
-    if isinstance(num_steps, int | float | np.integer) and num_steps < 1:
-        raise UsageError(f"num_steps must be at least 1, but is {num_steps}")
-    check_float_leaves(params, optimizer)
-    # Without weak types and NumPy arrays, or the second update would compile again.
-    params = cast_like(params, params)
+    """The state before the first update."""
     return CeloState(
         params=params,
         rms_rolling=init_second_moment(params, len(decays.second_moment)),
@@ -235,25 +183,6 @@ def init_state(
         lstm_hidden_state=tile_state(theta["lstm_init_state"], len(jax.tree.leaves(params))),
         loss_buffer=init_loss_buffer(jnp.asarray(num_steps)),
     )
-
-
-def check_loss(loss: Any, optimizer: str) -> jax.Array:
-    """The loss as a float32 scalar.
-
-    Raises:
-      UsageError: it is None or no scalar.
-    """
-    if loss is None:
-        raise UsageError(
-            f"{optimizer} reads the training loss, but loss is None",
-            hint="Pass it to update: opt.update(opt_state, grad, loss=loss).",
-        )
-    if jnp.shape(loss) != ():
-        raise UsageError(
-            f"{optimizer} needs a scalar loss, but it has shape {jnp.shape(loss)}",
-            hint="Average it over the batch.",
-        )
-    return jnp.asarray(loss, jnp.float32)
 
 
 def advance_schedule(
@@ -272,16 +201,6 @@ def advance_schedule(
     return Schedule(buffer, inputs, 0.1 * jnp.exp(output.log_step), controls, output.state)
 
 
-def clip_gradients(grad: Params) -> Params:
-    """Clips every element to [-1000, 1000]; at least float32 from here on."""
-    return jax.tree.map(lambda g: jnp.clip(widen(g), -_GRADIENT_BOUND, _GRADIENT_BOUND), grad)
-
-
-def widen(x: jax.Array) -> jax.Array:
-    """float32, unless the array is wider already."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
-
-
 def update_accumulators(
     opt_state: CeloState, clipped: Params, decays: Decays
 ) -> tuple[Momentum, SecondMoment, Factored]:
@@ -291,8 +210,3 @@ def update_accumulators(
         update_second_moment(opt_state.rms_rolling, clipped, decays.second_moment),
         update_factored(opt_state.fac_rolling, clipped, decays.factored),
     )
-
-
-def flatten_with(structure: Any, *trees: PyTree) -> list[tuple[Any, ...]]:
-    """Walks several trees with the structure of the parameters side by side."""
-    return list(zip(*(structure.flatten_up_to(tree) for tree in trees), strict=True))

@@ -15,8 +15,9 @@ import pytest
 from celo.lopt import theta_from_tree
 from celo.lopt.accumulators import factored_leaves
 from celo.lopt.features import stack_columns
+from celo.lopt.leaves import clip_gradients, widen
 from celo.protocol import LearnedOptimizer
-from celo.trees import named_leaves
+from celo.trees import cast_like, named_leaves
 from celo_plugins import celo, celo_adam
 from celo_plugins.celo import leaf_columns
 from celo_plugins.schedule import (
@@ -24,8 +25,6 @@ from celo_plugins.schedule import (
     ScheduledOptimizer,
     Step,
     advance,
-    clip_gradients,
-    widen,
 )
 from tests.plugins.golden_case import (
     GoldenCase,
@@ -108,7 +107,7 @@ def _replay(
             recomputed = jax.value_and_grad(_mlp_loss)(state.params, *batch)
             seen["loss_from_data"], seen["grads_from_data"] = recomputed
         computed = optimizer.compute(state, grad, loss)
-        new = advance(state, computed, None)
+        new = cast_like(advance(state, computed, None), state)
         seen |= {"params": new.params, "steps": computed.steps, "schedule": computed.schedule}
         if with_features:
             seen["features"] = _features(state.params, grad, computed)

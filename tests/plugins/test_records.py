@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +15,15 @@ import pytest
 
 from celo.records import OptimizerPlugin, canonical_name
 from celo_plugins import records
-from celo_plugins.celo import CeloConfig
-from celo_plugins.celo_adam import CeloAdamConfig
+from celo_plugins.records.handcrafted import LEARNING_RATES
 
-RECORDS = [r for r in vars(records).values() if isinstance(r, OptimizerPlugin)]
+MODULES = [
+    importlib.import_module(f"{records.__name__}.{module.name}")
+    for module in pkgutil.iter_modules(records.__path__)
+]
+RECORDS = [r for m in MODULES for r in vars(m).values() if isinstance(r, OptimizerPlugin)]
 HANDCRAFTED = [r for r in RECORDS if r.kind == "hand-crafted"]
 LEARNED = [r for r in RECORDS if r.kind == "learned"]
-CONFIGS = {"celo": CeloConfig, "celo-phase1": CeloConfig, "celo-adam": CeloAdamConfig}
 
 
 def _id(record: OptimizerPlugin) -> str:
@@ -37,10 +39,8 @@ def _build(record: OptimizerPlugin) -> Callable[..., Any]:
 def test_defaults_are_those_of_the_implementation(record: OptimizerPlugin) -> None:
     declared = {h.name: h.default for h in record.hyperparameters}
     if record.kind == "learned":
-        fields = dataclasses.fields(CONFIGS[record.name])
-        taken = {f.name: f.default for f in fields}
-        if record.name == "celo-phase1":
-            del taken["train_phase"]
+        config = _build(record)().config
+        taken = {name: getattr(config, name) for name in declared}
     else:
         taken = {n: p.default for n, p in inspect.signature(_build(record)).parameters.items()}
     assert declared == taken
@@ -81,6 +81,6 @@ def test_traceable_hyperparameters_are_one_vmapped_axis(record: OptimizerPlugin)
 
 
 def test_the_grid_is_fifteen_half_decades() -> None:
-    values = records.LEARNING_RATES.values
+    values = LEARNING_RATES.values
     assert len(values) == 15 and values[:3] == (1e-7, 3e-7, 1e-6) and values[-2:] == (0.3, 1.0)
     assert list(values) == sorted(values)

@@ -1,82 +1,8 @@
-"""Declarations of the first-party optimizers; their implementations are imported on first use."""
+"""Hand-crafted optimizers and the grids over which they are tuned."""
 
 from __future__ import annotations
 
-from celo.records import Grid, Hyperparameter, OptimizerPlugin, Phase
-
-_CELO_PAPER = "Moudgil et al. 2025, Celo: Training Versatile Learned Optimizers, arXiv:2501.12670"
-
-_LSTM_HIDDEN_SIZE = Hyperparameter(
-    "lstm_hidden_size", "int", 64, low=1, help="units of the scheduler; fixed by the weights"
-)
-_STEP_MULT = Hyperparameter(
-    "step_mult", "float", 0.001, low=0.0, traceable=True, help="factor of every step"
-)
-_CELO_HYPERPARAMETERS = (
-    _LSTM_HIDDEN_SIZE,
-    Hyperparameter(
-        "param_inits", "int", 1, low=1, help="copies of the network; fixed by the weights"
-    ),
-    Hyperparameter(
-        "exp_mult",
-        "float",
-        0.001,
-        traceable=True,
-        help="factor of the output that scales a step exponentially",
-    ),
-    _STEP_MULT,
-)
-_CELO_PHASES = (
-    Phase(1, ("lstm_init_state", "rnn_params"), "learn the per-parameter network"),
-    Phase(2, ("ff_mod_stack",), "learn the scheduler, starting from the weights of phase 1"),
-)
-
-CELO = OptimizerPlugin(
-    name="celo",
-    kind="learned",
-    summary="per-parameter network whose steps an LSTM scheduler rescales",
-    build="celo_plugins.celo:build",
-    citation=_CELO_PAPER,
-    hyperparameters=(
-        *_CELO_HYPERPARAMETERS,
-        Hyperparameter(
-            "train_phase", "int", 2, low=1, high=2, help="1: the scheduler is not applied"
-        ),
-    ),
-    reads=("num_steps", "loss"),
-    zoo_id="celo",
-    phases=_CELO_PHASES,
-)
-
-CELO_PHASE1 = OptimizerPlugin(
-    name="celo-phase1",
-    kind="learned",
-    summary="Celo without its scheduler's output, as in the first stage of meta-training",
-    build="celo_plugins.celo:build_phase1",
-    citation=_CELO_PAPER,
-    hyperparameters=_CELO_HYPERPARAMETERS,
-    reads=("num_steps", "loss"),
-    zoo_id="celo",
-    phases=_CELO_PHASES[:1],
-)
-
-CELO_ADAM = OptimizerPlugin(
-    name="celo-adam",
-    kind="learned",
-    summary="Adam whose learning rate is Celo's LSTM scheduler",
-    build="celo_plugins.celo_adam:build",
-    citation=_CELO_PAPER,
-    hyperparameters=(
-        _LSTM_HIDDEN_SIZE,
-        _STEP_MULT,
-        Hyperparameter(
-            "eps", "float", 1e-8, low=0.0, traceable=True, help="added to the root of the moment"
-        ),
-    ),
-    reads=("num_steps", "loss"),
-    zoo_id="celo-adam",
-    phases=(Phase(1, (), "learn the scheduler"),),
-)
+from celo.records import Grid, Hyperparameter, OptimizerPlugin
 
 LEARNING_RATES = Grid(
     hyperparameter="lr",
