@@ -22,10 +22,11 @@ from celo.data.selection import DataSelection
 from celo.evaluation import loop
 from celo.evaluation.batches import POINTS_PER_WINDOW, open_batches
 from celo.evaluation.compilation import enable_compilation_cache
+from celo.evaluation.computing import drive
 from celo.evaluation.config import EvalConfig
 from celo.evaluation.factories import optimizer_factory, traced_members
 from celo.evaluation.plan import make_plan
-from celo.evaluation.runner import SilentObserver, drive
+from celo.evaluation.runner import SilentObserver
 from celo.tasks import build_task
 
 

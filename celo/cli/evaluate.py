@@ -57,6 +57,23 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--eval-batches", type=int, help="Batches at an evaluation.  [default: 5]")
 @click.option("--last-eval-batches", type=int, help="Batches at the last one.  [default: 10]")
 @click.option(
+    "--time-limit",
+    type=float,
+    metavar="SECONDS",
+    help="Stop and fail a block that computes longer.",
+)
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Fail a block whose compiled loop would need more: 8G, 512M.",
+)
+@click.option(
+    "--isolate",
+    is_flag=True,
+    default=None,
+    help="Compute in a process of its own; implied by the limits.",
+)
+@click.option(
     "--fresh", is_flag=True, default=None, help="Put an existing run aside and start over."
 )
 @click.option(
@@ -73,6 +90,12 @@ def command(config: Path | None, format_: str, **flags: Any) -> int:
 
     A hand-crafted optimizer by name alone (`adam`) is tuned over its grid, task by
     task; with its learning rate given (`adam:lr=1e-3`) it runs as it is.
+
+    A block is what is computed together: an optimizer with its whole grid, a task, up
+    to three seeds. A block that fails is recorded, shown, scored worst and computed
+    again next time; the rest goes on. With a limit or with --isolate this holds for
+    blocks that hang, crash or are killed, too: they are then computed in a process of
+    their own, with the same numbers, which takes a few seconds to start.
 
     \b
     Examples:
@@ -100,7 +123,7 @@ def _evaluate(config: Any, format_: str) -> int:
         _announce(plan)
     with observer_for(plan, quiet=quiet) as observer:
         try:
-            outcome = run_plan(plan, observer, fresh=config.fresh)
+            outcome = run_plan(plan, observer, fresh=config.fresh, limits=config.limits())
         except KeyboardInterrupt:
             raise InterruptedRunError(
                 f"interrupted: {observer.blocks_done} of {len(plan.blocks)} blocks are safe in "

@@ -62,12 +62,14 @@ class Batches:
 
 
 def open_batches(task: Task) -> Batches:
-    """Reads the splits of a task and puts them on the device.
+    """Reads the splits of a task and puts them on the device; without data every batch is `()`.
 
     Raises:
       DataError: the data are missing or damaged.
     """
-    assert task.datasets is not None
+    if task.datasets is None:
+        nothing = SplitTable({"row": jnp.zeros((1,), jnp.uint8)}, 1, lambda rows: ())
+        return Batches(nothing, tuple((0, 1) for _ in EVAL_SPLITS))
     tables = [task.datasets.table(split) for split in EVAL_SPLITS]
     arrays = {
         name: jax.device_put(np.concatenate([table.arrays[name] for table in tables]))

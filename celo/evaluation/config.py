@@ -11,6 +11,7 @@ from typing import Any
 
 from celo.errors import UsageError
 from celo.evaluation.cells import Schedule
+from celo.evaluation.limits import Limits, parse_seconds, parse_size
 
 DEFAULT_STEPS = 2000
 """Horizon of tasks that are not run as part of a suite."""
@@ -35,6 +36,11 @@ class EvalConfig:
       eval_every: training steps between evaluations.
       eval_batches: batches a split at an evaluation.
       last_eval_batches: batches a split at the last one.
+      time_limit: seconds that the computing of a block may take; None for any. A block is what is
+        computed together: one optimizer (its tuning grid whole), one task, up to three seeds.
+      memory_limit: bytes that a block's compiled loop may need, or a text such as "8G"; None for
+        any.
+      isolate: compute in a process of its own, so that a crash is a failed run; so do the limits.
     """
 
     optimizers: tuple[str, ...] = ()
@@ -50,12 +56,15 @@ class EvalConfig:
     eval_every: int = 10
     eval_batches: int = 5
     last_eval_batches: int = 10
+    time_limit: float | None = None
+    memory_limit: int | str | None = None
+    isolate: bool = False
 
     def __post_init__(self) -> None:
         """Gives what Python callers pass its declared form.
 
         Raises:
-          UsageError: a value has another type.
+          UsageError: a value has another type, or a limit is none.
         """
         for name in ("optimizers", "tasks"):
             value = getattr(self, name)
@@ -68,12 +77,20 @@ class EvalConfig:
                 object.__setattr__(self, name, _whole(name, getattr(self, name)))
         seeds = tuple(_whole("seeds", seed) for seed in _iterable("seeds", self.seeds))
         object.__setattr__(self, "seeds", seeds)
+        if self.time_limit is not None:
+            object.__setattr__(self, "time_limit", parse_seconds(self.time_limit))
+        if self.memory_limit is not None:
+            object.__setattr__(self, "memory_limit", parse_size(self.memory_limit))
         if self.reference is not None and self.reference.strip().lower() == "none":
             object.__setattr__(self, "reference", None)
 
     def schedule(self, horizon: int) -> Schedule:
         steps = horizon if self.steps is None else self.steps
         return Schedule(steps, self.eval_every, self.eval_batches, self.last_eval_batches)
+
+    def limits(self) -> Limits:
+        memory = None if self.memory_limit is None else parse_size(self.memory_limit)
+        return Limits(self.time_limit, memory, bool(self.isolate))
 
     def check(self) -> None:
         """Raises UsageError for what is wrong whatever is installed."""
@@ -156,6 +173,9 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "output": (str,),
     "reference": (str,),
     "data": (str,),
+    "time_limit": (int, float),
+    "memory_limit": (int, str),
+    "isolate": (bool,),
 }
 
 

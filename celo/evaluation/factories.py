@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from celo.evaluation.plan import Entry
-from celo.loading import theta_of
-from celo.registry import resolve
+from celo.loading import constructor, theta_of
 
 if TYPE_CHECKING:
     from celo.protocol import Optimizer, PyTree
@@ -20,7 +19,7 @@ def optimizer_factory(entry: Entry) -> tuple[Any, PyTree]:
       WeightsError: the weights do not fit the optimizer.
       BrokenPluginError: the plugin's implementation cannot be imported.
     """
-    build = resolve(entry.found.record.build)
+    build = constructor(entry.spec, entry.found)
     traced = set(traced_names(entry))
     static = {k: v for k, v in entry.spec.hyperparameters if k not in traced}
     if entry.found.record.kind == "hand-crafted":

@@ -35,7 +35,7 @@ from celo.evaluation.batches import (
     run_key,
 )
 from celo.evaluation.cells import Schedule
-from celo.protocol import Optimizer, PyTree, SplitTable, Task
+from celo.protocol import Optimizer, PyTree, SplitTable, Task, eval_params
 from celo.records import Batching
 
 MakeOptimizer = Callable[[PyTree, Mapping[str, jax.Array]], Optimizer]
@@ -105,6 +105,7 @@ class Program:
         lie in one window (`POINTS_PER_WINDOW`).
       points: number of evaluation points of a whole run.
       temp_bytes: temporary memory of `advance`, as the compiler states it (0 if it does not).
+      argument_bytes: of its arguments: states, data, row numbers, weights; likewise.
       state_bytes_per_parameter: size of one optimizer state without the parameters.
     """
 
@@ -112,6 +113,7 @@ class Program:
     advance: Callable[[Runs, int, int], tuple[Runs, Losses]]
     points: int
     temp_bytes: int
+    argument_bytes: int
     state_bytes_per_parameter: float
 
 
@@ -195,6 +197,7 @@ def compile_program(
         advance=go,
         points=num_points(start.schedule),
         temp_bytes=int(getattr(memory, "temp_size_in_bytes", 0) or 0),
+        argument_bytes=int(getattr(memory, "argument_size_in_bytes", 0) or 0),
         state_bytes_per_parameter=_state_bytes_per_parameter(runs.opt_state, start.params, width),
     )
 
@@ -284,7 +287,7 @@ class _Body:
             opt_state, evaluation, training = carry
             number = first + k
             step = jnp.minimum(number * every, steps)
-            params, state = optimizer.get_params_state(opt_state)
+            params, state = eval_params(optimizer, opt_state), optimizer.get_state(opt_state)
             point_key = jax.random.fold_in(jax.random.fold_in(key, EVAL_LOSS), number)
             values = self._evaluate(
                 point_key, rows.evaluation, arrays, params, state, number - window, number == last

@@ -16,7 +16,7 @@ from celo.errors import CeloError, DataMissingError, UsageError
 from celo.evaluation.cells import CellKey, DataIdentity, Schedule
 from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
 from celo.evaluation.store import Run, RunSettings
-from celo.loading import find, is_random, random_seed, weights_of
+from celo.loading import FOREIGN, find, find_task, is_random, numerics_version, random_seed, weights_of
 from celo.records import Batching, OptimizerPlugin, TaskPlugin
 from celo.registry import Found
 from celo.spec import OptimizerSpec, parse_list
@@ -53,6 +53,15 @@ class Entry:
     @property
     def text(self) -> str:
         return self.spec.text
+
+    @property
+    def distribution(self) -> str:
+        """Where the optimizer comes from, as far as its numbers depend on it."""
+        origin = self.found.origin
+        if self.spec.source not in FOREIGN:
+            return origin.distribution
+        # They raise no numerics version for us, so any of their versions may have other numbers.
+        return f"{origin.distribution}=={origin.version}"
 
     @property
     def tuned(self) -> str | None:
@@ -96,9 +105,9 @@ class Block:
                 numerics=(
                     LOOP_NUMERICS_VERSION,
                     record.numerics_version,
-                    self.entry.found.record.numerics_version,
+                    numerics_version(self.entry.spec, self.entry.found.record),
                 ),
-                distribution=self.entry.found.origin.distribution,
+                distribution=self.entry.distribution,
             )
             for member in members
             for seed in self.seeds
@@ -225,10 +234,10 @@ def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
     if config.suite is not None:
         suite = registry.suite(config.suite).record
         horizon = suite.steps
-        chosen = [registry.task(name) for name in suite.tasks]
+        chosen = [find_task(name) for name in suite.tasks]
         if not names:
             return chosen, horizon
-        wanted = {registry.task(name).record.name for name in names}
+        wanted = {find_task(name).record.name for name in names}
         foreign = wanted - {found.record.name for found in chosen}
         if foreign:
             raise UsageError(
@@ -237,14 +246,14 @@ def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
                 "any task",
             )
         return [found for found in chosen if found.record.name in wanted], horizon
-    found = {f.record.name: f for f in (registry.task(name) for name in names)}
+    found = {f.record.name: f for f in map(find_task, names)}
     return list(found.values()), horizon
 
 
 def _folder_name(config: EvalConfig) -> str:
     if config.suite is not None:
         return registry.suite(config.suite).record.name
-    return registry.task(config.tasks[0]).record.name if len(config.tasks) == 1 else "tasks"
+    return find_task(config.tasks[0]).record.name if len(config.tasks) == 1 else "tasks"
 
 
 def _identities(
@@ -255,6 +264,9 @@ def _identities(
 
     by_set: dict[str, DataIdentity | CeloError] = {}
     for name in dict.fromkeys(task.record.data_set for task in tasks):
+        if not name:
+            by_set[name] = DataIdentity("none", selection.source(name), "no data", "")
+            continue
         try:
             state = describe(name, selection)
             if state.missing:

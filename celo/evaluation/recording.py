@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from celo.evaluation.cells import Cell
 from celo.evaluation.plan import Block, Entry
-from celo.records import Batching
-
-if TYPE_CHECKING:
-    from celo.evaluation.loop import Program
 
 
 @dataclass(frozen=True)
@@ -30,26 +26,57 @@ class BlockTimes:
     wall_s: float
 
 
-def finished_cells(
-    block: Block,
-    batching: Batching,
-    platform: str,
-    program: Program,
-    evaluation: np.ndarray,
-    training: np.ndarray,
-    times: BlockTimes,
-) -> list[Cell]:
-    """The cells of a block that ran to its end.
+@dataclass(frozen=True)
+class Machine:
+    """What blocks are computed on.
 
-    Args:
-      block: what ran.
-      batching: how it was laid out.
-      platform: JAX's name of it.
-      program: what was compiled.
+    Attributes:
+      platform: JAX's name of it: "cpu", "gpu", ...
+      device: kind of the first device.
+      matmul_precision: JAX's setting.
+    """
+
+    platform: str
+    device: str
+    matmul_precision: str
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A block that ran to its end.
+
+    Attributes:
       evaluation: float32 [seeds, members, points, splits, 2].
       training: float32 [seeds, members, steps + 1].
       times: what the block took.
+      temp_bytes: of the compiled loop.
+      state_bytes_per_parameter: of one optimizer state, parameters not counted.
+      peak_memory_bytes: the most that the computing process had held by then.
     """
+
+    evaluation: np.ndarray
+    training: np.ndarray
+    times: BlockTimes
+    temp_bytes: int
+    state_bytes_per_parameter: float
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A block that raised, was stopped or died.
+
+    Attributes:
+      reason: why, in one line.
+      step: the last training step at which its losses were known; None before the first.
+    """
+
+    reason: str
+    step: int | None
+
+
+def finished_cells(block: Block, machine: Machine, computed: Computed) -> list[Cell]:
+    """The cells of a block that ran to its end."""
     from celo.evaluation.batches import EVAL_SPLITS
     from celo.evaluation.loop import point_steps
 
@@ -57,17 +84,18 @@ def finished_cells(
     members = len(block.entry.members)
     runs = len(block.seeds) * members
     steps = block.schedule.steps
+    times, evaluation, training = computed.times, computed.evaluation, computed.training
     cost = {
         "ms_per_step": (times.wall_s - times.compile_s) * 1e3 / (steps * runs),
         "wall_s": times.wall_s,
         "compile_s": times.compile_s,
-        "temp_bytes": float(program.temp_bytes),
-        "peak_memory_bytes": float(_peak_memory()),
-        "state_bytes_per_parameter": program.state_bytes_per_parameter,
+        "temp_bytes": float(computed.temp_bytes),
+        "peak_memory_bytes": float(computed.peak_memory_bytes),
+        "state_bytes_per_parameter": computed.state_bytes_per_parameter,
     }
-    provenance = _provenance(block, platform)
+    provenance = _provenance(block, machine)
     cells = []
-    for number, key in enumerate(block.keys(batching)):
+    for number, key in enumerate(block.keys(block.batching(machine.platform))):
         m, s = divmod(number, len(block.seeds))
         curves = {"eval/xs": xs, "train/xs": np.arange(steps + 1, dtype=np.int32)}
         for i, split in enumerate(EVAL_SPLITS):
@@ -92,19 +120,20 @@ def finished_cells(
     return cells
 
 
-def failed_cells(block: Block, platform: str, reason: str) -> list[Cell]:
-    """The cells of a block that raised: recorded, scored as worst and computed again next time."""
-    provenance = _provenance(block, platform)
+def failed_cells(block: Block, machine: Machine, failed: Failed) -> list[Cell]:
+    """The cells of a block that failed: recorded, scored as worst and computed again next time."""
+    provenance = _provenance(block, machine)
     seeds = len(block.seeds)
     return [
         Cell(
             key=key,
             status="failed",
             hyperparameters=_grid_point(block.entry, number // seeds),
-            reason=reason,
+            reason=failed.reason,
+            step=failed.step,
             provenance=provenance,
         )
-        for number, key in enumerate(block.keys(block.batching(platform)))
+        for number, key in enumerate(block.keys(block.batching(machine.platform)))
     ]
 
 
@@ -113,10 +142,8 @@ def _grid_point(entry: Entry, member: int) -> dict[str, Any]:
     return {name: dict(entry.members[member].hyperparameters)[name]} if name else {}
 
 
-def _provenance(block: Block, platform: str) -> dict[str, Any]:
+def _provenance(block: Block, machine: Machine) -> dict[str, Any]:
     import importlib.metadata as metadata
-
-    import jax
 
     versions = {}
     for name in ("celo", "jax", "jaxlib", "dm-haiku", "optax", "numpy"):
@@ -131,16 +158,12 @@ def _provenance(block: Block, platform: str) -> dict[str, Any]:
         "optimizer_plugin": vars(entry.found.origin),
         "task_plugin": vars(block.task.origin),
         "versions": versions,
-        "platform": platform,
-        "device": jax.devices()[0].device_kind,
-        "matmul_precision": str(
-            getattr(jax.config, "jax_default_matmul_precision", None) or "platform default"
-        ),
+        **vars(machine),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Largest resident size of this process so far, in bytes; 0 where it is not known."""
     try:
         import resource

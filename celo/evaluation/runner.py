@@ -1,56 +1,25 @@
 """Computes the blocks of a plan that are not on disk yet.
 
-JAX is imported only when there is something to compute. The host asks the compiled loop for as many
-evaluation points a call as take about a second, one call ahead, so that the device never waits and
-an interruption is answered soon.
+JAX is imported only when there is something to compute: in this process, or, under limits, in
+one of its own that may be stopped or die without harm to the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
-import numpy as np
-
-from celo.errors import CeloError, WeightsError
 from celo.evaluation.cells import Cell
-from celo.evaluation.factories import optimizer_factory, traced_members
-from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Entry, Plan
-from celo.evaluation.recording import BlockTimes, failed_cells, finished_cells
+from celo.evaluation.computing import Computer, LocalComputer, Progress, tell
+from celo.evaluation.limits import Limits
+from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Plan
+from celo.evaluation.recording import Failed, failed_cells, finished_cells
 from celo.evaluation.requests import Request, add_request
 from celo.evaluation.store import Run, put_aside
-from celo.registry import Found
-
-if TYPE_CHECKING:
-    from celo.evaluation.batches import Batches
-    from celo.evaluation.loop import Program, Start
-    from celo.protocol import Task
-    from celo.records import TaskPlugin
-
-_SECONDS_PER_CALL = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the block in hand is.
-
-    Attributes:
-      step: training steps done.
-      steps: training steps of the run.
-      loss: smallest training loss among the block's runs at the last evaluation, or NaN.
-      steps_per_second: of the last call, counting one step for all runs of the block.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    steps_per_second: float
 
 
 class Observer(Protocol):
@@ -90,13 +59,16 @@ class Outcome:
     complete: bool
 
 
-def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
+def run_plan(
+    plan: Plan, observer: Observer, *, fresh: bool = False, limits: Limits | None = None
+) -> Outcome:
     """Computes what is missing and returns everything.
 
     Args:
       plan: from `make_plan`.
       observer: told about progress.
       fresh: put an existing run folder aside first.
+      limits: of every block; a block that exceeds them is recorded as failed.
 
     Raises:
       StoreError: the run folder cannot hold this run or cannot be written.
@@ -105,7 +77,7 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
     if fresh:
         aside = put_aside(plan.output)
         if aside is not None:
-            _tell(observer.told, f"the run that was in {plan.output} is now in {aside}")
+            tell(observer.told, f"the run that was in {plan.output} is now in {aside}")
     run = Run.create(plan.output, plan.settings)
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
@@ -122,9 +94,9 @@ def run_plan(plan: Plan, observer: Observer, *, fresh: bool = False) -> Outcome:
             todo.append((index, block))
         else:
             cells[index] = known
-            _tell(observer.found, block)
+            tell(observer.found, block)
     if todo:
-        cells.update(_compute(run, plan, todo, observer))
+        cells.update(_compute(run, plan, todo, observer, limits or Limits()))
     ordered = [cell for index in sorted(cells) for cell in cells[index]]
     failed = any(cell.status == "failed" for cell in ordered)
     return Outcome(run, ordered, complete=not failed and not plan.skipped)
@@ -151,7 +123,7 @@ def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | Non
             if cell is None:
                 if damaged_before and not run.has(key):
                     path = run.cell_path(key)
-                    _tell(observer.told, f"{path} was damaged; it is set aside and computed again")
+                    tell(observer.told, f"{path} was damaged; it is set aside and computed again")
                 break
             cells.append(cell)
         else:
@@ -160,165 +132,43 @@ def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | Non
 
 
 def _compute(
-    run: Run, plan: Plan, todo: list[tuple[int, Block]], observer: Observer
+    run: Run, plan: Plan, todo: list[tuple[int, Block]], observer: Observer, limits: Limits
 ) -> dict[int, list[Cell]]:
-    from celo.evaluation.compilation import enable_compilation_cache
-
-    enable_compilation_cache()
-    import jax
-
-    platform = jax.default_backend()
-    _check_weights(block.entry for _, block in todo)
     results: dict[int, list[Cell]] = {}
-    context: _TaskContext | None = None
-    for index, block in todo:
-        _tell(observer.started, block)
-        try:
-            # What a plugin prints must not end up in the middle of the results.
-            with contextlib.redirect_stdout(sys.stderr):
-                if context is None or context.found is not block.task:
-                    context = None  # frees the device's copy of the last task's data
-                    context = _open_task(block.task, plan)
-                cells = _run_block(block, context, platform, observer)
-        except CeloError as error:
-            cells = failed_cells(block, platform, error.message)
-        except (Exception, SystemExit) as error:
-            cells = failed_cells(block, platform, _one_line(error))
-        with _uninterrupted():
-            for cell in cells:
-                run.write(cell)
-        results[index] = cells
-        _tell(observer.finished, block, cells)
+    with contextlib.closing(_computer(plan, limits)) as computer:
+        computer.check_weights(block.entry for _, block in todo)
+        for index, block in todo:
+            tell(observer.started, block)
+            outcome = computer.compute(block, observer)
+            if isinstance(outcome, Failed):
+                cells = failed_cells(block, computer.machine, outcome)
+            else:
+                cells = finished_cells(block, computer.machine, outcome)
+            with _uninterrupted():
+                results[index] = [_write(run, cell) for cell in cells]
+            tell(observer.finished, block, results[index])
     return results
 
 
-def _check_weights(entries: Iterable[Entry]) -> None:
-    """Holds the weights of learned optimizers against their networks before anything runs.
+def _computer(plan: Plan, limits: Limits) -> Computer:
+    if limits.isolated:
+        from celo.evaluation.isolation import IsolatedComputer
 
-    Raises:
-      WeightsError: they are another optimizer's; names the leaves.
+        return IsolatedComputer(plan, limits)
+    return LocalComputer(plan, limits)
+
+
+def _write(run: Run, cell: Cell) -> Cell:
+    """Writes a cell, unless it failed where it is finished already; returns what is on disk.
+
+    Of a block that was torn, or that another process computed meanwhile, some cells are there.
     """
-    for entry in {entry.text: entry for entry in entries}.values():
-        if entry.weights is not None:
-            try:
-                with contextlib.redirect_stdout(sys.stderr):
-                    optimizer_factory(entry)
-            except WeightsError:
-                raise
-            except (Exception, SystemExit):  # a plugin's own failure is recorded block by block
-                continue
-
-
-def _tell(hear: Callable[..., None], *what: Any) -> None:
-    """Reports progress; an observer that fails must not turn healthy runs into failed ones."""
-    with contextlib.suppress(Exception):
-        hear(*what)
-
-
-def _one_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines)}"[:500]
-
-
-@dataclass
-class _TaskContext:
-    """What the blocks of one task share: the task, its rows on the device, where runs start."""
-
-    found: Found[TaskPlugin]
-    task: Task
-    batches: Batches
-    starts: dict[tuple[int, ...], Start]
-
-
-def _open_task(found: Found[TaskPlugin], plan: Plan) -> _TaskContext:
-    from celo.evaluation.batches import open_batches
-    from celo.tasks import build_task
-
-    task = build_task(found.record, plan.selection)
-    return _TaskContext(found, task, open_batches(task), {})
-
-
-def _run_block(
-    block: Block, context: _TaskContext, platform: str, observer: Observer
-) -> list[Cell]:
-    from celo.evaluation import loop
-
-    began = time.monotonic()
-    batching = block.batching(platform)
-    if block.seeds not in context.starts:
-        context.starts[block.seeds] = loop.prepare(
-            context.task, context.batches, block.seeds, block.schedule
-        )
-    make_optimizer, theta = optimizer_factory(block.entry)
-    program = loop.compile_program(
-        context.starts[block.seeds],
-        make_optimizer,
-        theta,
-        traced_members(block.entry),
-        batching,
-    )
-    compile_s = time.monotonic() - began
-    _tell(observer.compiled, block, compile_s)
-    evaluation, training = drive(program, block, observer)
-    times = BlockTimes(compile_s, time.monotonic() - began)
-    return finished_cells(block, batching, platform, program, evaluation, training, times)
-
-
-def drive(program: Program, block: Block, observer: Observer) -> tuple[np.ndarray, np.ndarray]:
-    """Runs a compiled block to the end.
-
-    Returns:
-      (float32 [seeds, members, points, splits, 2], float32 [seeds, members, steps + 1]).
-    """
-    import jax
-
-    from celo.evaluation.batches import POINTS_PER_WINDOW
-    from celo.evaluation.loop import point_steps
-
-    steps = point_steps(block.schedule)
-    runs = program.start()
-    evaluation: list[np.ndarray] = []
-    training: list[np.ndarray] = []
-    first, count = 0, 1
-    pending: list[tuple[int, int, Any]] = []
-    mark = time.monotonic()
-    while first < program.points or pending:
-        # One call is always queued behind the one being read.
-        while first < program.points and len(pending) < 2:
-            rest = POINTS_PER_WINDOW - first % POINTS_PER_WINDOW
-            count = min(count, rest, program.points - first)
-            runs, losses = program.advance(runs, first, count)
-            pending.append((first, count, losses))
-            first += count
-        start, size, losses = pending.pop(0)
-        values = jax.device_get(losses)
-        evaluation.append(values.evaluation[:, :, :size])
-        training.append(values.training[:, :, :size])
-        now = time.monotonic()
-        per_point, mark = (now - mark) / size, now
-        count = max(1, int(_SECONDS_PER_CALL / max(per_point, 1e-6)))
-        progress = _progress(evaluation[-1], steps, start, size, per_point, block)
-        _tell(observer.advanced, block, progress)
-    curves = np.concatenate(training, axis=2).reshape(*training[0].shape[:2], -1)
-    return np.concatenate(evaluation, axis=2), _taken(curves, block)
-
-
-def _taken(training: np.ndarray, block: Block) -> np.ndarray:
-    """Drops the unused slots behind the last step of each evaluation point."""
-    steps, every = block.schedule.steps, block.schedule.eval_every
-    slots = [i for i in range(training.shape[2]) if i < steps]
-    last = (training.shape[2] // every - 1) * every
-    return training[:, :, [*slots, last]]
-
-
-def _progress(
-    evaluation: np.ndarray, steps: list[int], start: int, size: int, per_point: float, block: Block
-) -> Progress:
-    losses = evaluation[:, :, -1, 0, 0]
-    finite = losses[np.isfinite(losses)]
-    best = float(np.min(finite)) if finite.size else float("nan")
-    rate = block.schedule.eval_every / max(per_point, 1e-9)
-    return Progress(steps[start + size - 1], block.schedule.steps, best, rate)
+    if cell.status == "failed":
+        finished = run.read(cell.key)
+        if finished is not None:
+            return finished
+    run.write(cell)
+    return cell
 
 
 @contextlib.contextmanager

@@ -341,8 +341,11 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _check_schema(value: Mapping[str, Any], path: Path) -> None:
+    """Refuses what a newer celo wrote, by name; every schema from 1 on is read for ever."""
     schema = value["schema"]
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is not int or schema < 1:
+        raise ValueError(f"schema {schema!r} was never written by any celo")
+    if schema > SCHEMA:
         raise StoreError(
             f"{path} was written by a newer celo (schema {schema}, this one reads {SCHEMA})",
             hint="update celo",

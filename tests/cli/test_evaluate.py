@@ -37,6 +37,8 @@ QUICK = [
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "-3"], "at least 1, got -3"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "x"], "not a valid integer"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--config", "no.toml"], "cannot read"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--memory-limit", "8X"], "got '8X'"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--time-limit", "0"], "above 0"),
     ],
 )
 def test_wrong_requests(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -191,6 +193,15 @@ def test_a_failing_optimizer_leaves_the_rest(bad_plugins: Path, tmp_path: Path) 
     done = celo(*QUICK, "--optimizers", "raises,sgd:lr=0.1", cwd=tmp_path)
     assert done.returncode == 3
     assert "no more ideas" in done.stderr and "sgd:lr=0.1" in done.stdout
+
+
+def test_a_block_beyond_the_memory_limit_is_shown_and_runs_without_one(tmp_path: Path) -> None:
+    run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path)]
+    done = celo(*run, "--memory-limit", "1K")
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    assert "by the compiler's estimate, and --memory-limit allows 1 KiB" in done.stderr
+    assert "failed 1/1" in done.stdout
+    assert celo(*run).returncode == 0  # failed cells are computed again
 
 
 def test_a_reader_who_leaves_harms_no_result(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,21 @@ def test_a_cell_does_not_depend_on_company(tmp_path: Path) -> None:
     assert not alone & digests(seeds=(0, 1))
 
 
+def test_cells_of_optax_depend_on_its_version(tmp_path: Path) -> None:
+    plan = plan_for(tmp_path, optimizers=("optax:adan:learning_rate=0.1", "adam:lr=1"))
+    places = {block.entry.text: block.keys("vmap")[0].distribution for block in plan.blocks}
+    assert places["adam:lr=1.0"] == "celo"
+    assert places["optax:adan:lr=0.1"] == f"optax=={metadata.version('optax')}"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"optimizers": ("adamm",)}, "unknown optimizer 'adamm'"),
-        ({"optimizers": ("optax:lion",)}, "not supported by this version"),
+        ({"optimizers": ("optax:lion",)}, "optax:lion needs lr"),
+        ({"optimizers": ("optax:adann:lr=1",)}, "unknown optimizer 'optax:adann'"),
+        ({"optimizers": ("lo:adam",)}, "learned_optimization, which is not installed"),
+        ({"suite": None, "tasks": ("lo:QuadraticTask",)}, "which is not installed"),
         ({"optimizers": ("sgd:rate=1",)}, "no hyperparameter 'rate'"),
         ({"suite": "quickstrat"}, "unknown suite"),
         ({"suite": None, "tasks": ("Digits_MLP_33",)}, "unknown task"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from celo import files
 from celo.errors import StoreError
 from celo.evaluation import store
 from celo.evaluation.cells import SCHEMA, Schedule
+from celo.evaluation.requests import read_requests
 from celo.evaluation.store import Run, RunSettings, put_aside
 from tests.evaluation.example_cells import KEY, cell, key
 
@@ -122,6 +124,60 @@ def test_cells_of_a_newer_celo_are_refused_by_name(run: Run) -> None:
         archive.writestr("cell.json", json.dumps(header))
     with pytest.raises(StoreError, match="newer celo"):
         run.cells()
+
+
+def test_a_newer_run_is_refused_by_name_and_nothing_is_touched(run: Run) -> None:
+    run.write(cell())
+    path = run.cell_path(KEY)
+    content = _with_schema(path, SCHEMA + 1)
+    with pytest.raises(StoreError, match=f"{path.name} was written by a newer celo.*schema 2"):
+        run.read(KEY)
+    assert path.read_bytes() == content
+    file = run.path / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema": SCHEMA + 1}))
+    for act in (lambda: Run.open(run.path), lambda: Run.create(run.path, SETTINGS)):
+        with pytest.raises(StoreError, match="run.json was written by a newer celo"):
+            act()
+
+
+@pytest.mark.parametrize("schema", [0, -1, "1", None, True, 1.0])
+def test_schemas_that_never_were_are_damage(run: Run, schema) -> None:
+    run.write(cell())
+    _with_schema(run.cell_path(KEY), schema)
+    cells, damaged = run.cells()
+    assert not cells and "never written by any celo" in damaged[0].reason
+
+
+def test_runs_of_the_first_schema_are_read_for_ever(tmp_path: Path) -> None:
+    """The folder was written when schema 1 was the only one, and is never written again."""
+    folder = tmp_path / "run"
+    shutil.copytree(Path(__file__).parent / "fixtures" / "run-schema-1", folder)
+    run = Run.create(folder, SETTINGS)
+    run.fix_identity({}, {"digits": "f" * 64})
+    cells, damaged = run.cells()
+    assert not damaged
+    assert [(c.key.entry, c.key.seed, c.status, c.step) for c in cells] == [
+        ("sgd:lr=0.1", 0, "done", None),
+        ("sgd:lr=0.1", 1, "diverged", 20),
+        ("sgdm:lr=0.1", 0, "failed", 10),
+    ]
+    asked = key(optimizer="sgd:lr=0.1", entry="sgd:lr=0.1", grid=(), block_seeds=(0, 1))
+    found = run.read(asked)
+    assert found is not None, "what is asked for today has the name that it had then"
+    for name, values in cell().curves.items():
+        np.testing.assert_array_equal(found.curves[name], values)
+    assert (found.cost, found.provenance) == ({"ms_per_step": 1.5}, {"label": "sgd:lr=0.1"})
+    assert [request.entries for request in read_requests(run)] == [("sgd:lr=0.1", "sgdm:lr=0.1")]
+
+
+def _with_schema(path: Path, schema: object) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members["cell.json"] = json.dumps({**json.loads(members["cell.json"]), "schema": schema})
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path.read_bytes()
 
 
 def test_a_run_of_other_settings_is_refused_with_the_difference(run: Run) -> None:

@@ -1,108 +1,142 @@
-"""The disk fails at the k-th operation, for every k: nothing finished is lost."""
+"""The disk fails at the k-th operation, for every k: nothing finished is lost.
+
+`benchmarks/faults.py` runs the whole product of operations and faults through the command line.
+"""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import time
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 import celo
-from celo import files
 from celo.errors import StoreError
-from celo.evaluation import runner
+from celo.evaluation import store
 from celo.evaluation.cells import Cell
-from celo.evaluation.store import Run
-
-SETTINGS: dict[str, Any] = {
-    "tasks": ("Digits_MLP_32",),
-    "steps": 10,
-    "seeds": (0, 1, 3),
-    "reference": None,
-    "eval_batches": 1,
-    "last_eval_batches": 1,
-}
-
-
-_OPEN = os.open
-
-
-class Disk:
-    """Counts calls of one operation and fails at one of them."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, operation: str):
-        self.calls, self.fail_at = 0, -1
-        self._real = getattr(os, operation)
-        monkeypatch.setattr(files.os, operation, self)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        # `os` is everybody's: opening for reading is none of ours.
-        if self._real is _OPEN and not args[1] & os.O_CREAT:
-            return self._real(*args, **kwargs)
-        self.calls += 1
-        if self.calls - 1 == self.fail_at:
-            raise OSError(28, "No space left on device")
-        return self._real(*args, **kwargs)
+from tests.evaluation.disk import (
+    OPTIMIZERS,
+    SETTINGS,
+    Fault,
+    Known,
+    finished,
+    made_up,
+    sweep,
+)
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> list[Cell]:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    return celo.evaluate("sgd:lr=0.1,sgdm:lr=0.1", output=folder, **SETTINGS).cells
+    return made_up(tmp_path_factory.mktemp("runs") / "run")
 
 
-@pytest.mark.parametrize("operation", ["open", "fsync", "replace"])
+def evaluate(folder: Path, *, fresh: bool = False) -> str | None:
+    try:
+        celo.evaluate(OPTIMIZERS, output=folder, fresh=fresh, **SETTINGS)
+    except StoreError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("operation", "number", "words"),
+    [
+        ("open", errno.ENOSPC, "the disk is full"),
+        ("fsync", errno.EIO, "Input/output error"),
+        ("replace", errno.EIO, "Input/output error"),
+    ],
+)
 def test_every_write_may_fail(
-    clean: list[Cell], operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clean: list[Cell], operation: str, number: int, words: str, tmp_path: Path
 ) -> None:
-    by_digest = {cell.key.digest: cell for cell in clean}
-    computed: list[str] = []
-
-    def known_block(block, context, platform, observer) -> list[Cell]:
-        cells = [by_digest[key.digest] for key in block.keys(block.batching(platform))]
-        computed.extend(cell.key.digest for cell in cells)
-        return cells
-
-    monkeypatch.setattr(runner, "_run_block", known_block)
-    disk = Disk(monkeypatch, operation)
-
-    def evaluate(folder: Path) -> list[Cell]:
-        return celo.evaluate("sgd:lr=0.1,sgdm:lr=0.1", output=folder, **SETTINGS).cells
-
-    evaluate(tmp_path / "counted")
-    operations, refused = disk.calls, 0
-    assert operations >= len(clean)
-    for k in range(operations):
-        folder = tmp_path / f"{operation}-{k}"
-        disk.calls, disk.fail_at = 0, k
-        try:
-            evaluate(folder)
-        except StoreError as error:
-            refused += 1
-            assert "the disk is full" in error.message and "safe" in (error.hint or "")
-        disk.fail_at = -1
-        assert not list(folder.rglob("*.part"))
-        before = _finished(folder)
-        computed.clear()
-        after = evaluate(folder)
-        assert len(after) == len(clean)
-        for ours, theirs in zip(after, clean, strict=True):
-            assert ours.key.digest == theirs.key.digest
-            np.testing.assert_array_equal(ours.curves["train/loss"], theirs.curves["train/loss"])
-        # A block is computed again only if one of its cells was missing.
-        blocks = {cell.key.block_seeds + (cell.key.entry,): [] for cell in clean}
-        for cell in clean:
-            blocks[cell.key.block_seeds + (cell.key.entry,)].append(cell.key.digest)
-        whole = [block for block in blocks.values() if set(block) <= before]
-        assert not {digest for block in whole for digest in block} & set(computed)
-    assert refused >= len(clean)
+    result = sweep(clean, tmp_path, Fault(operation, number), evaluate)
+    assert result.places > len(clean)
+    assert (result.lost, result.repeated) == (0, 0)
+    assert len(clean) <= result.refused <= result.places
+    assert all(words in message and "safe" in message for message in result.messages)
 
 
-def _finished(folder: Path) -> set[str]:
-    if not (folder / "run.json").exists():
-        return set()
-    cells, damaged = Run.open(folder).cells()
-    assert not damaged
-    return {cell.key.digest for cell in cells}
+@pytest.mark.parametrize("left", ["old", "new", "empty", "torn"])
+def test_power_may_fail_before_the_folder_is_on_disk(
+    clean: list[Cell], left: str, tmp_path: Path
+) -> None:
+    result = sweep(clean, tmp_path, Fault("replace", left=left), evaluate)
+    assert result.refused == result.places > len(clean)
+    assert (result.lost, result.repeated) == (0, 0)
+
+
+def test_the_clock_decides_nothing(clean: list[Cell], tmp_path: Path, monkeypatch) -> None:
+    """It runs backwards, and what is there was written tomorrow."""
+    now = iter(range(2_000_000_000, 0, -100_000))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    known = Known(clean)
+    with known.instead():
+        assert evaluate(tmp_path / "run") is None
+        torn = next((tmp_path / "run").glob("cells/*/*")) / ".another.part"
+        torn.write_bytes(b"another process writes this")
+        tomorrow = 2_100_000_000
+        for path in (tmp_path / "run").rglob("*"):
+            os.utime(path, (tomorrow, tomorrow))
+        known.computed.clear()
+        assert evaluate(tmp_path / "run") is None
+    assert known.computed == [] and torn.exists()
+    assert len(finished(tmp_path / "run", clean)) == len(clean)
+
+
+def test_no_file_system_must_lock(clean: list[Cell], tmp_path: Path, monkeypatch) -> None:
+    """Nor link, nor bring folders to disk."""
+
+    def refuse(number: int):
+        def call(*args, **kwargs):
+            raise OSError(number, os.strerror(number))
+
+        return call
+
+    for name in ("flock", "lockf", "fcntl"):
+        monkeypatch.setattr(fcntl, name, refuse(errno.ENOLCK))
+    for name in ("link", "symlink"):
+        monkeypatch.setattr(os, name, refuse(errno.EOPNOTSUPP))
+    real, folders = os.fsync, []
+
+    def fsync(handle: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{handle}"):
+            folders.append(handle)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    known = Known(clean)
+    with known.instead():
+        assert evaluate(tmp_path / "run") is None
+        damaged = next((tmp_path / "run").glob("cells/*/*/*.npz"))
+        damaged.write_bytes(b"")
+        known.computed.clear()
+        assert evaluate(tmp_path / "run") is None
+    assert folders and known.computed
+    assert len(finished(tmp_path / "run", clean)) == len(clean)
+    assert store.put_aside(tmp_path / "run") is not None
+
+
+def test_a_block_that_fails_hides_none_of_its_finished_cells(
+    clean: list[Cell], tmp_path: Path, monkeypatch
+) -> None:
+    """One cell of a block was torn away; computing the block again fails."""
+    from celo.evaluation.recording import Failed
+
+    known = Known(clean)
+    with known.instead():
+        assert evaluate(tmp_path / "run") is None
+        first = min((tmp_path / "run").glob("cells/*/sgd_*/seed0-*.npz"))
+        first.unlink()
+        monkeypatch.setattr(known, "compute", lambda block, listener: Failed("no luck", 3))
+        assert evaluate(tmp_path / "run") is None
+    assert len(finished_ones(tmp_path / "run")) == len(clean) - 1
+    [failed] = [c for c in store.Run.open(tmp_path / "run").cells()[0] if c.status == "failed"]
+    assert (failed.reason, failed.step) == ("no luck", 3)
+
+
+def finished_ones(folder: Path) -> list[Cell]:
+    return [cell for cell in store.Run.open(folder).cells()[0] if cell.status != "failed"]
