@@ -6,7 +6,7 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 from celo.guard import TIME_LIMIT_VARIABLE, ImportTimeoutError, at_most, silent_stdout
-from celo.records import API_VERSION, Hyperparameter, canonical_name
+from celo.records import API_VERSION, Hyperparameter, RuleException, canonical_name
 
 R = TypeVar("R")
 
@@ -99,7 +99,12 @@ def records(value: Any, kind: type[R]) -> list[R]:
 # What lists and lookups of names rely on, so that no record breaks them for all others.
 _STRINGS = ("name", "summary", "kind", "family", "build", "load", "data_set", "citation")
 _NUMBERS = ("steps", "batch_size", "parameters", "train_rows", "test_rows", "num_classes")
-_TUPLES = {"aliases": str, "tasks": str, "hyperparameters": Hyperparameter}
+_TUPLES = {
+    "aliases": str,
+    "tasks": str,
+    "hyperparameters": Hyperparameter,
+    "exceptions": RuleException,
+}
 
 
 def _check_fields(record: Any) -> None:

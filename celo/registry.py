@@ -19,7 +19,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from celo import discovery
@@ -58,6 +58,14 @@ class Found(Generic[R]):
     def name(self) -> str:
         return self.record.name
 
+    def under_full_name(self) -> Found[R]:
+        """The same with its distribution in the record's name: what lost a clash is used so.
+
+        Whatever is kept under its name then never mixes with what belongs to the winner.
+        """
+        name = f"{self.origin.distribution}:{self.record.name}"
+        return replace(self, record=replace(self.record, name=name))
+
 
 @dataclass(frozen=True)
 class Broken:
@@ -91,6 +99,29 @@ class Group(Generic[R]):
 
     def names(self) -> list[str]:
         return [entry.record.name for entry in self.found.values()]
+
+    def everything(self) -> list[Found[R]]:
+        """All that can be used; what lost a clash under its full name."""
+        return [*self.found.values(), *(entry.under_full_name() for entry in self.shadowed)]
+
+    def pick(self, text: str) -> Found[R]:
+        """The entry that `name`, or `distribution:name`, means.
+
+        Args:
+          text: what a user wrote.
+
+        Returns:
+          the entry; under its full name where another one has won the short one.
+
+        Raises:
+          UnknownNameError, BrokenPluginError: as `get`.
+        """
+        distribution, colon, name = text.partition(":")
+        if not colon or canonical_name(text) in {*self.found, *self.aliases}:
+            return self.get(text)
+        entry = self.get(name, distribution)
+        lost = any(entry is other for other in self.shadowed)
+        return entry.under_full_name() if lost else entry
 
     def get(self, name: str, distribution: str | None = None) -> Found[R]:
         """The entry of this name or alias.
@@ -160,16 +191,16 @@ def optimizer(name: str, distribution: str | None = None) -> Found[OptimizerPlug
     return optimizers().get(name, distribution)
 
 
-def task(name: str, distribution: str | None = None) -> Found[TaskPlugin]:
-    return tasks().get(name, distribution)
+def task(name: str) -> Found[TaskPlugin]:
+    return tasks().pick(name)
 
 
 def suite(name: str) -> Found[Suite]:
-    return suites().get(name)
+    return suites().pick(name)
 
 
 def data_set(name: str) -> Found[DataSet]:
-    return data_sets().get(name)
+    return data_sets().pick(name)
 
 
 def resolve(target: str) -> Any:

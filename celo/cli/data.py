@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from celo import registry
+from celo.cli.listing import print_list
 from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.data.selection import DataSelection
@@ -23,15 +24,21 @@ def command() -> None:
 @format_option("auto", "json")
 def list_data(format_: str) -> None:
     """List the known data sets and say which are here."""
-    found = [(entry.record, _state(entry.record)) for entry in registry.data_sets()]
-    if format_ == "json":
-        print_json([{**_as_json(record), **state} for record, state in found])
-        return
-    rows = [
-        [record.name, state["label"], state["location"], record.summary] for record, state in found
-    ]
-    print_table(["data set", "here", "location", "summary"], rows)
-    _say_what_is_wrong([state for _, state in found])
+    group = registry.data_sets()
+    states = {entry.name: _state(entry.record) for entry in group.everything()}
+    columns = {
+        "data set": lambda entry: entry.name,
+        "here": lambda entry: states[entry.name]["label"],
+        "location": lambda entry: states[entry.name]["location"],
+        "summary": lambda entry: entry.record.summary,
+    }
+
+    def as_json(entry: registry.Found[DataSet]) -> dict[str, Any]:
+        return {**_as_json(entry.record), **states[entry.name]}
+
+    print_list(group, format_, columns=columns, as_json=as_json)
+    if format_ != "json":
+        _say_what_is_wrong([*states.values()])
 
 
 @command.command("verify")
@@ -44,7 +51,7 @@ def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
     The exit code is 1 if a set is damaged, 3 if one that was named is missing.
     """
     records = [registry.data_set(name).record for name in names]
-    records = records or [entry.record for entry in registry.data_sets()]
+    records = records or [entry.record for entry in registry.data_sets().everything()]
     states = [_state(record, read=True) for record in records]
     if format_ == "json":
         print_json([{"name": r.name, **s} for r, s in zip(records, states, strict=True)])

@@ -228,7 +228,7 @@ def _plugins() -> Iterator[Finding]:
         found = ", ".join(f"{number} of {owner}" for owner, number in sorted(counts.items()))
         yield Finding(what, "ok", found or "none")
         for entry in group.shadowed:
-            full = f"{entry.origin.distribution}:{entry.name}"
+            full = entry.under_full_name().name
             yield Finding(entry.name, "ok", f"another package has this name; use {full}")
         for bad in group.broken:
             owner = bad.origin.distribution

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from celo.cli.listing import add_show, origin, print_list
 from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from celo.records import OptimizerPlugin
+    from celo.registry import Found
 
 
 @click.group("plugins")
@@ -23,49 +28,24 @@ def list_(format_: str) -> None:
     """All optimizers, with the package each comes from."""
     from celo import registry
 
-    group = registry.optimizers()
-    if format_ == "json":
-        print_json(
-            [_json(found, "ok") for found in group] + [_broken_json(b) for b in group.broken]
-        )
-        return
-    rows = [
-        (
-            found.record.name,
-            found.record.kind,
-            found.record.summary,
-            f"{found.origin.distribution} {found.origin.version}",
-        )
-        for found in group
-    ]
-    rows += [
-        (b.name, "-", f"broken: {b.reason}", f"{b.origin.distribution} {b.origin.version}")
-        for b in group.broken
-    ]
-    rows += [
-        (
-            f"{found.origin.distribution}:{found.record.name}",
-            found.record.kind,
-            f"{found.record.summary} (the name belongs to another package)",
-            f"{found.origin.distribution} {found.origin.version}",
-        )
-        for found in group.shadowed
-    ]
-    print_table(["name", "kind", "summary", "from"], rows)
+    columns = {
+        "name": lambda found: found.name,
+        "kind": lambda found: found.record.kind,
+        "summary": lambda found: found.record.summary,
+        "from": origin,
+    }
+    print_list(registry.optimizers(), format_, columns=columns, as_json=_as_json)
 
 
-@command.command("show")
-@click.argument("name", shell_complete=names_of("optimizers"))
-@format_option("auto", "json")
-def show(name: str, format_: str) -> None:
-    """Everything that is declared about the optimizer NAME."""
+def _find(name: str) -> Found[OptimizerPlugin]:
     from celo.loading import find
+
+    return find(name)[1]
+
+
+def _print_record(found: Found[OptimizerPlugin]) -> None:
     from celo.spec import format_value
 
-    _, found = find(name)
-    if format_ == "json":
-        print_json({"schema": 1, **_json(found, "ok")})
-        return
     record = found.record
     facts = [
         ("name", ", ".join((record.name, *record.aliases))),
@@ -74,7 +54,7 @@ def show(name: str, format_: str) -> None:
         ("reads", ", ".join(("gradients", *record.reads))),
         ("weights", record.zoo_id or "-"),
         ("citation", record.citation or "-"),
-        ("from", f"{found.origin.distribution} {found.origin.version}"),
+        ("from", origin(found)),
         ("code", record.build),
     ]
     for phase in record.phases:
@@ -84,6 +64,10 @@ def show(name: str, format_: str) -> None:
         values = ", ".join(format_value(value) for value in record.grid.values)
         facts.append(("tuned over", f"{record.grid.hyperparameter} in {values}"))
         facts.append(("", f"source: {record.grid.source}"))
+    if record.rounding:
+        allowed = f"{record.rounding.tolerance:g} of the largest number in a leaf"
+        facts.append(("rounding", f"{allowed}: {record.rounding.reason}"))
+    facts += [(f"exempt from {e.rule}", e.reason) for e in record.exceptions]
     print_table(["", record.name], facts)
     if record.hyperparameters:
         rows = [
@@ -92,6 +76,28 @@ def show(name: str, format_: str) -> None:
         ]
         click.echo("")
         print_table(["hyperparameter", "type", "default", "range", "meaning"], rows)
+
+
+@command.command("modifiers")
+@format_option("auto", "json")
+def modifiers(format_: str) -> None:
+    """What may stand behind a + in an optimizer's text, as in adam+clip:1.0."""
+    from celo.modifiers import MODIFIERS
+
+    if format_ == "json":
+        print_json({"schema": 1, "modifiers": [asdict(m) for m in MODIFIERS]})
+        return
+    rows = [
+        (
+            f"+{m.name}",
+            "-" if m.argument is None else m.argument.expected,
+            "-" if m.argument is None or m.argument.default is None else str(m.argument.default),
+            m.example,
+            m.summary,
+        )
+        for m in MODIFIERS
+    ]
+    print_table(["modifier", "argument", "default", "example", "what it does"], rows)
 
 
 @command.command("check")
@@ -114,7 +120,7 @@ def check(name: str, format_: str) -> None:
         print_json({"schema": 1, "name": name, "kind": kind, "ok": ok, "rules": rules})
     else:
         rows = [(result.rule, result.status, result.message) for result in results]
-        print_table(["rule", "", "what failed, or why it was skipped"], rows)
+        print_table(["rule", "", "what failed, why it was skipped or is exempt, or a remark"], rows)
     if not ok:
         raise click.exceptions.Exit(1)
 
@@ -151,10 +157,15 @@ def _range(low: float | None, high: float | None, choices: tuple[str, ...]) -> s
     return f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
 
 
-def _json(found: Any, status: str) -> dict[str, Any]:
-    return {**asdict(found.record), "origin": asdict(found.origin), "status": status}
+def _as_json(found: Found[OptimizerPlugin]) -> dict[str, Any]:
+    return {**asdict(found.record), "origin": asdict(found.origin), "status": "ok"}
 
 
-def _broken_json(broken: Any) -> dict[str, Any]:
-    reason = f"broken: {broken.reason}"
-    return {"name": broken.name, "origin": asdict(broken.origin), "status": reason}
+add_show(
+    command,
+    "optimizers",
+    _find,
+    as_json=_as_json,
+    as_text=_print_record,
+    help="Everything that is declared about the optimizer NAME.",
+)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from celo import registry
-from celo.cli.names import names_of
-from celo.cli.output import format_option, print_json, print_table, say
+from celo.cli.listing import add_show, print_list
+from celo.cli.output import format_option, print_table
 from celo.records import Suite
 
 
@@ -21,28 +21,17 @@ def command() -> None:
 @format_option("auto", "json")
 def list_suites(format_: str) -> None:
     """List the installed suites."""
-    found = list(registry.suites())
-    if format_ == "json":
-        print_json([_as_json(entry) for entry in found])
-        return
-    rows = [
-        [record.name, str(len(record.tasks)), str(record.steps), record.summary]
-        for record in (entry.record for entry in found)
-    ]
-    print_table(["suite", "tasks", "steps", "summary"], rows, numeric=(1, 2))
-    for broken in registry.suites().broken:
-        say(f"broken: {broken.name} of {broken.origin.distribution}: {broken.reason}")
+    columns = {
+        "suite": lambda entry: entry.name,
+        "tasks": lambda entry: str(len(entry.record.tasks)),
+        "steps": lambda entry: str(entry.record.steps),
+        "summary": lambda entry: entry.record.summary,
+    }
+    numeric = ("tasks", "steps")
+    print_list(registry.suites(), format_, columns=columns, as_json=_as_json, numeric=numeric)
 
 
-@command.command("show")
-@click.argument("name", shell_complete=names_of("suites"))
-@format_option("auto", "json")
-def show(name: str, format_: str) -> None:
-    """Show one suite and its tasks."""
-    entry = registry.suite(name)
-    if format_ == "json":
-        print_json({"schema": 1, **_as_json(entry)})
-        return
+def _print_suite(entry: registry.Found[Suite]) -> None:
     suite = entry.record
     click.echo(f"{suite.name}, version {suite.version}: {suite.summary}")
     click.echo(f"{suite.steps} steps; {suite.provenance}\n")
@@ -63,3 +52,13 @@ def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
         "distribution": entry.origin.distribution,
         "version": entry.origin.version,
     }
+
+
+add_show(
+    command,
+    "suites",
+    registry.suite,
+    as_json=_as_json,
+    as_text=_print_suite,
+    help="Show one suite and its tasks.",
+)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from celo import registry
-from celo.cli.names import names_of
-from celo.cli.output import format_option, print_json, print_table, say
+from celo.cli.listing import add_show, origin, print_list
+from celo.cli.output import format_option, print_table
 from celo.records import TaskPlugin
 
 
@@ -22,37 +23,23 @@ def command() -> None:
 @format_option("auto", "json")
 def list_tasks(suite_name: str | None, format_: str) -> None:
     """List the installed tasks."""
-    if suite_name is None:
-        found = list(registry.tasks())
-    else:
-        found = [registry.task(name) for name in registry.suite(suite_name).record.tasks]
-    if format_ == "json":
-        print_json([_as_json(entry) for entry in found])
-        return
-    rows = [
-        [
-            record.name,
-            record.family,
-            record.data_set,
-            str(record.batch_size),
-            f"{record.parameters:,}",
-        ]
-        for record in (entry.record for entry in found)
-    ]
-    print_table(["task", "family", "data", "batch", "parameters"], rows, numeric=(3, 4))
-    for broken in registry.tasks().broken:
-        say(f"broken: {broken.name} of {broken.origin.distribution}: {broken.reason}")
+    group = registry.tasks()
+    if suite_name is not None:
+        chosen = [registry.task(name) for name in registry.suite(suite_name).record.tasks]
+        found = {entry.name: entry for entry in chosen}
+        group = replace(group, found=found, shadowed=(), broken=())
+    columns = {
+        "task": lambda entry: entry.name,
+        "family": lambda entry: entry.record.family,
+        "data": lambda entry: entry.record.data_set,
+        "batch": lambda entry: str(entry.record.batch_size),
+        "parameters": lambda entry: f"{entry.record.parameters:,}",
+    }
+    numeric = ("batch", "parameters")
+    print_list(group, format_, columns=columns, as_json=_as_json, numeric=numeric)
 
 
-@command.command("show")
-@click.argument("name", shell_complete=names_of("tasks"))
-@format_option("auto", "json")
-def show(name: str, format_: str) -> None:
-    """Show one task."""
-    entry = registry.task(name)
-    if format_ == "json":
-        print_json({"schema": 1, **_as_json(entry)})
-        return
+def _print_task(entry: registry.Found[TaskPlugin]) -> None:
     record = entry.record
     rows = [
         ["name", record.name],
@@ -61,7 +48,7 @@ def show(name: str, format_: str) -> None:
         ["data", record.data_set],
         ["batch", f"{record.batch_size} rows"],
         ["parameters", f"{record.parameters:,}"],
-        ["from", f"{entry.origin.distribution} {entry.origin.version}"],
+        ["from", origin(entry)],
         ["citation", record.citation],
         ["aliases", ", ".join(record.aliases)],
         ["suites", ", ".join(_suites_with(record))],
@@ -91,3 +78,13 @@ def _as_json(entry: registry.Found[TaskPlugin]) -> dict[str, Any]:
 
 def _suites_with(record: TaskPlugin) -> list[str]:
     return [entry.name for entry in registry.suites() if record.name in entry.record.tasks]
+
+
+add_show(
+    command,
+    "tasks",
+    registry.task,
+    as_json=_as_json,
+    as_text=_print_task,
+    help="Show one task.",
+)

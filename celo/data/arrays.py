@@ -5,8 +5,9 @@ from __future__ import annotations
 import lzma
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from celo.records import DataSet
 
 KEYS = ("train_images", "train_labels", "test_images", "test_labels")
 Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
 
 # What zipfile and numpy raise on files that are cut short, altered or something else altogether.
 _DAMAGE = (
@@ -29,13 +31,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     Raises:
       DataError: not such a file, damaged, or an array is missing.
     """
-    try:
-        # Not np.load: it leaves the file open when the archive is damaged.
-        with zipfile.ZipFile(path) as archive:
-            _require_keys(path, archive)
-            return {key: _read_array(archive, key) for key in KEYS}
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    return _of_each(path, _read_array)
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
@@ -44,10 +40,15 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     Raises:
       DataError: as `read`, except for damage behind the headers.
     """
+    return _of_each(path, _read_shape)
+
+
+def _of_each(path: Path, read: Callable[[zipfile.ZipFile, str], T]) -> dict[str, T]:
     try:
+        # Not np.load: it leaves the file open when the archive is damaged.
         with zipfile.ZipFile(path) as archive:
             _require_keys(path, archive)
-            return {key: _read_shape(archive, key) for key in KEYS}
+            return {key: read(archive, key) for key in KEYS}
     except _DAMAGE as error:
         raise _damaged(path, error) from error
 

@@ -116,7 +116,7 @@ def _run(data: bytes) -> Any:
             stack.append(argument)
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
-        elif name in ("PROTO", "FRAME"):
+        elif name in ("PROTO", "FRAME", "STOP"):
             pass
         elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
             memo[argument] = stack[-1]
@@ -131,12 +131,11 @@ def _run(data: bytes) -> Any:
             if text not in _NAMES:
                 raise _Refused(f"the name {text.replace(' ', '.')!r}")
             stack.append(_Name(text))
-        elif name == "STOP":
-            (value,) = stack
-            return value
         else:
             _container_or_object(name, stack)
-    raise ValueError("no end")
+    # What does not end with STOP made `genops` raise.
+    (value,) = stack
+    return value
 
 
 def _container_or_object(name: str, stack: list[Any]) -> None:

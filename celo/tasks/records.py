@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,51 +24,18 @@ _CITATION = "learned_optimization (Metz et al., 2022)"
 _OWN = "celo"
 
 
-def _mlp(
-    name: str,
-    summary: str,
-    data_set: str,
-    batch_size: int,
-    parameters: int,
-    *,
-    batching: Mapping[str, Batching],
-    citation: str = _CITATION,
-    **config: Any,
-) -> TaskPlugin:
-    return _image_task(
-        *(name, "MLP classifier", summary, "celo.tasks.mlp:build"),
-        *(data_set, batch_size, parameters, batching, citation, config),
-    )
-
-
-def _autoencoder(
-    name: str,
-    summary: str,
-    data_set: str,
-    batch_size: int,
-    parameters: int,
-    *,
-    batching: Mapping[str, Batching],
-    citation: str = _CITATION,
-    **config: Any,
-) -> TaskPlugin:
-    return _image_task(
-        *(name, "MLP autoencoder", summary, "celo.tasks.autoencoder:build"),
-        *(data_set, batch_size, parameters, batching, citation, config),
-    )
-
-
 def _image_task(
     name: str,
-    family: str,
     summary: str,
-    build: str,
     data_set: str,
     batch_size: int,
     parameters: int,
+    *,
+    family: str,
+    build: str,
     batching: Mapping[str, Batching],
-    citation: str,
-    config: Mapping[str, Any],
+    citation: str = _CITATION,
+    **config: Any,
 ) -> TaskPlugin:
     return TaskPlugin(
         name=name,
@@ -81,6 +49,12 @@ def _image_task(
         citation=citation,
         batching=batching,
     )
+
+
+_mlp = functools.partial(_image_task, family="MLP classifier", build="celo.tasks.mlp:build")
+_autoencoder = functools.partial(
+    _image_task, family="MLP autoencoder", build="celo.tasks.autoencoder:build"
+)
 
 
 MLP_TASKS: tuple[TaskPlugin, ...] = (
@@ -166,10 +140,13 @@ DIGITS_TASKS: tuple[TaskPlugin, ...] = (
     ),
     _image_task(
         "Digits_Conv_16x32",
-        "ConvNet classifier",
         "3x3 convolutions 16 (stride 2) and 32, ReLU, on scikit-learn's digits",
-        "celo.tasks.conv:build",
-        *("digits", 64, 5_130, _LARGE, _OWN, {"widths": (16, 32)}),
+        *("digits", 64, 5_130),
+        family="ConvNet classifier",
+        build="celo.tasks.conv:build",
+        batching=_LARGE,
+        citation=_OWN,
+        widths=(16, 32),
     ),
     _autoencoder(
         "Digits_AE_32x8x32",

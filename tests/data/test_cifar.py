@@ -128,6 +128,44 @@ def test_allowed_names_do_not_combine_into_other_calls() -> None:
         pickled.read_dict(state_of_a_dict, "file")
 
 
+_EMPTY_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+_BYTE = b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (_EMPTY_ARRAY, "damaged: an array without contents"),
+        (_EMPTY_ARRAY + b"(K\x01K\x02\x85K\x00\x89U\x02abtb", "something else than unsigned bytes"),
+        (
+            _EMPTY_ARRAY + b"(K\x01K\x02\x85" + _BYTE + b"\x89U\x01atb",
+            r"an array of shape \(2,\) with 1 bytes",
+        ),
+        (b"K\x01t", "damaged: no mark"),
+        (b"K\x01K\x02a", "items put into int"),
+    ],
+)
+def test_streams_that_no_pickler_writes(value: bytes, reason: str) -> None:
+    with pytest.raises(DataError, match=f"file: expected a .*{reason}"):
+        pickled.read_dict(b"\x80\x02}U\x04data" + value + b"s.", "file")
+    whole = _EMPTY_ARRAY + b"(K\x01K\x02\x85" + _BYTE + b"\x89U\x02abtb"
+    found = pickled.read_dict(b"\x80\x02}U\x04data" + whole + b"s.", "file")
+    np.testing.assert_array_equal(found["data"], [97, 98])
+
+
+def test_a_batch_that_cannot_be_opened_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write_python2(tmp_path, random_arrays(CIFAR10, 20, 20))
+
+    def fail(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(DataError, match="data_batch_1: cannot be read: .*Permission denied"):
+        cifar.load_cifar10(tmp_path)
+
+
 def test_every_cut_is_refused() -> None:
     arrays = random_arrays(CIFAR10, 1, 1)
     stream = python2_batch(arrays["train_images"], arrays["train_labels"])

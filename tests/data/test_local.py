@@ -43,6 +43,17 @@ def test_the_named_folder_comes_before_the_cache(data_folder: Path, tmp_path: Pa
     assert local.locate(MNIST) == local.Location(data_folder / "mnist.npz")
 
 
+def test_a_folder_that_cannot_be_listed_is_told(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    with pytest.raises(DataError, match=f"{data_folder}: cannot be read: .*Permission denied"):
+        _ = local.Location(data_folder).stat_key
+
+
 def test_an_empty_folder_is_not_a_set(data_folder: Path) -> None:
     (data_folder / "mnist").mkdir()
     assert local.locate(MNIST) is None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,17 @@ def test_digits_are_always_there(data_folder: Path) -> None:
     assert arrays["train_images"].shape == (1438, 8, 8, 1)
     assert arrays["test_images"].shape == (359, 8, 8, 1)
     assert arrays["train_images"].max() == 16
+
+
+def test_a_set_whose_carrier_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(DataMissingError, match="comes with scikit-learn, which is not") as caught:
+        sources.find("digits", REAL)
+    assert caught.value.hint == "pip install scikit-learn"
+    assert describe("digits", REAL).missing == caught.value.message
 
 
 def test_digits_are_those_of_scikit_learn_in_another_order() -> None:

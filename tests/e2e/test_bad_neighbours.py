@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.e2e.neighbours import (
     path_with,
 )
 
-OURS = {"celo", "celo-phase1", "celo-adam", "adam", "adamw", "sgd", "sgdm"}
+OURS = {p.name for p in metadata.distribution("celo").entry_points.select(group="celo.optimizers")}
 Celo = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -140,8 +141,74 @@ RECORD = record("Adam"), record("panther")
     listed = run("plugins", "list").stdout
     assert listed.count("(the name belongs to another package)") == 3
     assert "bad-zeta:panther" in listed and "bad-alpha:panther" not in listed
+    names = {row["name"] for row in _rows(run("plugins", "list", "--format", "json"))}
+    assert names == OURS | {"panther", "bad-alpha:Adam", "bad-zeta:Adam", "bad-zeta:panther"}
     elsewhere = run("plugins", "show", "bad-gamma:adam")
     assert elsewhere.returncode == 2 and "in bad-gamma" in elsewhere.stderr
+
+
+CLASHES = """
+from dataclasses import replace
+from celo.data.records import DATA_SETS
+from celo.records import Suite
+from celo.tasks.records import DIGITS_TASKS
+TASK = replace(DIGITS_TASKS[0], summary="another", family="strange")
+SUITE = Suite("quickstart", ("bad-zeta:digits-mlp-32",), 5, "another")
+DATA = replace(DATA_SETS[-1], summary="another")
+"""
+POINTS = b"""
+[celo.tasks]
+t = bad_zeta:TASK
+[celo.suites]
+s = bad_zeta:SUITE
+[celo.data]
+d = bad_zeta:DATA
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [("tasks", "Digits_MLP_32"), ("suites", "quickstart"), ("data", "digits")],
+)
+def test_what_lost_its_name_is_listed_and_can_be_picked(
+    command: str, name: str, site: Path, run: Celo
+) -> None:
+    Neighbour("zeta", CLASHES, points=POINTS).install(site)
+    rows = {row["name"]: row for row in _rows(run(command, "list", "--format", "json"))}
+    assert rows[name]["summary"] != rows[f"bad-zeta:{name}"]["summary"] == "another"
+    [line] = [text for text in run(command, "list").stdout.splitlines() if "bad-zeta" in text]
+    assert line.startswith(f"bad-zeta:{name} ") and "the name belongs to another" in line
+    verb = "verify" if command == "data" else "show"
+    for text, home in ((name, name), (f"BAD_zeta:{name}", f"bad-zeta:{name}")):
+        shown = json.loads(run(command, verb, text, "--format", "json").stdout)
+        assert (shown[0] if verb == "verify" else shown)["name"] == home
+    elsewhere = run(command, verb, f"bad-gamma:{name}")
+    assert elsewhere.returncode == 2 and "in bad-gamma" in elsewhere.stderr
+
+
+def test_results_on_a_task_that_lost_its_name_stay_apart(
+    site: Path, run: Celo, tmp_path: Path
+) -> None:
+    Neighbour("zeta", CLASHES, points=POINTS).install(site)
+    done = run(
+        *("eval", "-o", "sgd:lr=0.1", "--reference", "none", "--steps", "5", "--seeds", "0"),
+        *("-t", "Digits_MLP_32", "-t", "bad-zeta:digits-mlp-32", "--output", str(tmp_path / "run")),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "run" / "cells").glob("*/*/*.npz"))) == 2
+    [suite] = _rows(run("tasks", "list", "--suite", "bad-zeta:quickstart", "--format", "json"))
+    assert (suite["name"], suite["family"]) == ("bad-zeta:Digits_MLP_32", "strange")
+
+
+@pytest.mark.parametrize("command", ["tasks", "suites", "data"])
+def test_a_broken_entry_of_any_kind_is_one_row(command: str, site: Path, run: Celo) -> None:
+    point = f"[celo.{command}]\nbad = bad_raises:RECORD\n".encode()
+    replace(BROKEN[0], points=point).install(site)
+    [row] = [r for r in _rows(run(command, "list", "--format", "json")) if r["name"] == "bad"]
+    assert row["status"] == "broken: RuntimeError: no licence"
+    assert row["distribution"] == "bad-raises"
+    [line] = [text for text in run(command, "list").stdout.splitlines() if "bad " in text]
+    assert "broken: RuntimeError: no licence" in line
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ def _json(installed: Environment, cwd: Path, *arguments: str) -> Any:
 def test_every_list_knows_them(installed: Environment, tmp_path: Path) -> None:
     plugins = _json(installed, tmp_path, "plugins", "list")
     theirs = {r["name"] for r in plugins if r["origin"]["distribution"] == "celo-lion"}
-    assert theirs == {"lion", "tensor-steps"}
+    assert theirs == {"lion-cub", "tensor-steps"}
     assert all(record["status"] == "ok" for record in plugins)
-    shown = _json(installed, tmp_path, "plugins", "show", "LION")
+    shown = _json(installed, tmp_path, "plugins", "show", "LION_CUB")
     assert shown["origin"]["version"] == "0.1.0" and shown["grid"]["hyperparameter"] == "lr"
     tasks = _json(installed, tmp_path, "tasks", "list", "--suite", "lion-mini")
     assert {task["distribution"] for task in tasks} == {"celo-lion"} and len(tasks) == 2
@@ -36,13 +36,13 @@ def test_every_list_knows_them(installed: Environment, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_they_are_compared_on_their_own_suite(installed: Environment, tmp_path: Path) -> None:
     done = installed.run(
-        *("celo", "eval", "-o", "lion:lr=0.01,tensor-steps@random:0", "--suite", "lion-mini"),
-        *("--task", "BinaryDigits_Linear", "--reference", "lion:lr=0.01"),
+        *("celo", "eval", "-o", "lion-cub:lr=0.01,tensor-steps@random:0", "--suite", "lion-mini"),
+        *("--task", "BinaryDigits_Linear", "--reference", "lion-cub:lr=0.01"),
         *("--steps", "30", "--seeds", "0"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    for name in ("lion:lr=0.01", "tensor-steps@random:0", "BinaryDigits_Linear: real"):
+    for name in ("lion-cub:lr=0.01", "tensor-steps@random:0", "BinaryDigits_Linear: real"):
         assert name in done.stdout
     assert (tmp_path / "celo-runs" / "lion-mini" / "run.json").exists()
     unknown = installed.run("celo", "eval", "-o", "tensor-steps", "-t", "lion", cwd=tmp_path)
@@ -56,7 +56,7 @@ def test_they_are_checked_like_ours(installed: Environment, tmp_path: Path) -> N
 def test_listing_them_imports_no_jax(installed: Environment, tmp_path: Path) -> None:
     code = (
         "import sys; from celo import registry\n"
-        "registry.optimizer('lion'), registry.suite('lion-mini'), registry.data_set('digits')\n"
+        "registry.optimizer('lion-cub'), registry.suite('lion-mini'), registry.data_set('digits')\n"
         "print(sorted({'jax', 'optax', 'numpy', 'sklearn'} & set(sys.modules)))"
     )
     done = installed.run("python", "-c", code, cwd=tmp_path)

@@ -156,6 +156,16 @@ class FasterWhenCompiled(Good):
         return 2 * LR if compiled else LR
 
 
+class NoisyWhenCompiled(Good):
+    """Compiled, its momentum is off by 5e-4 of its largest number."""
+
+    def update(self, *args: Any, **kwargs: Any) -> Any:
+        new = super().update(*args, **kwargs)
+        noise = 5e-4 * isinstance(new.iteration, Tracer)
+        momentum = jax.tree.map(lambda m: m + noise * jnp.max(jnp.abs(m)), new.momentum)
+        return new.replace(momentum=momentum)
+
+
 class CountsCalls(Good):
     calls = 0
 

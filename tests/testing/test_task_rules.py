@@ -169,6 +169,14 @@ def test_every_rule_has_a_broken_twin() -> None:
     assert set(TWINS) == {rule.name for rule in TASK_RULES}
 
 
+def test_rules_about_data_do_not_apply_without_data() -> None:
+    task = Line()
+    task.datasets = None
+    rules = [rule for rule in TASK_RULES if rule.name in ("batch", "data")]
+    results = apply_rules(rules, _subject(task))
+    assert [(r.status, r.message) for r in results] == [("skipped", "the task needs no data")] * 2
+
+
 def test_objects_are_checked_without_a_registry() -> None:
     check_task(Line())
     with pytest.raises(ConformanceError, match="jit: the compiled task has 'grad.line.b' = "):

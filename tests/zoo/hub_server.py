@@ -28,7 +28,8 @@ class Hub:
       requests: "METHOD PATH" of every request.
       statuses: answered, one each, by the next requests for a file.
       gated: readable with the token only.
-      damage: of the body of a stored file: "truncate", "swap", "longer", "slow" or None.
+      damage: of the body of a stored file: "truncate", "swap", "longer", "slow", "huge" (as it is
+        announced) or None.
       half_sent: set when half of a slow body was sent.
     """
 
@@ -165,11 +166,11 @@ class Handler(BaseHTTPRequestHandler):
         if hub.damage == "longer":
             data += b"\0"
         self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Content-Length", str(2**40 if hub.damage == "huge" else len(data)))
         self.end_headers()
         if self.command == "HEAD":
             return
-        if hub.damage == "truncate":
+        if hub.damage in ("truncate", "huge"):
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
         elif hub.damage == "slow":

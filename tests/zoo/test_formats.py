@@ -349,3 +349,24 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     for bad in ({"a": np.zeros(1, complex)}, {"a||b": np.zeros(1)}, {"a": np.zeros(1, object)}):
         with pytest.raises(WeightsError):
             write_safetensors(tmp_path / "x", bad)
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path):
+    loop = tmp_path / "theta.state"
+    loop.symlink_to(loop)
+    with pytest.raises(WeightsError, match=f"cannot read {loop}: Too many levels"):
+        read_weights(loop)
+
+
+def test_what_msgpack_must_hold():
+    with pytest.raises(FormatError, match="the top level is a list, expected a map"):
+        decode(msgpack.packb([1]))
+    named = {"name": "Pair", "fields": ["a", "b"], "values": [pack_array(np.ones(1, np.float32))]}
+    with pytest.raises(FormatError, match=r"has the fields \['a', 'b'\] and 1 values"):
+        decode(msgpack.packb({"pair": named}))
+
+
+def test_a_leaf_cannot_be_a_node_too():
+    one = np.ones(1, np.float32)
+    with pytest.raises(WeightsError, match="'a' has the name of a node that holds other leaves"):
+        unflatten({"a|b": one, "a": one})

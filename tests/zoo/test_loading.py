@@ -300,3 +300,23 @@ def test_unreadable_files_are_told(zoo, state):
     with pytest.raises(WeightsMissingError):
         load_weights("celo2-base")
     shutil.rmtree(zoo)
+
+
+def test_random_weights_are_no_file():
+    for ask in (weights_path, verify):
+        with pytest.raises(UsageError, match="random:0 is no file of weights"):
+            ask("random")
+
+
+def test_there_is_nothing_to_verify():
+    with pytest.raises(WeightsMissingError, match="celo are not .*: there is nothing to verify"):
+        verify("celo")
+
+
+def test_a_cache_that_cannot_be_looked_into_is_told(cache, monkeypatch):
+    def fail(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", fail)
+    with pytest.raises(WeightsError, match=f"cannot look for weights in {cache}.*: Permission"):
+        places("celo")

@@ -235,6 +235,8 @@ def failures():
         "revision": (http_error(errors.RevisionNotFoundError, 404), "no revision 'main'", False),
         "file": (http_error(errors.RemoteEntryNotFoundError, 404), "no file theta.state", False),
         "token": (http_error(errors.HfHubHTTPError, 401), "status 401", False),
+        "gone": (errors.EntryNotFoundError("no"), "no file theta.state at revision 'main'", False),
+        "odd": (http_error(errors.HfHubHTTPError, 418), "refused .* .status 418", False),
         "busy": (http_error(errors.HfHubHTTPError, 503), "status 503.; try again", True),
         "offline": (offline, "offline mode", True),
         "unreachable": (wrapped, "cannot be reached .*Network is unreachable", True),
@@ -275,6 +277,41 @@ def test_no_room_for_the_download_is_told(hub, state, cache, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(cache / "none"))
     with pytest.raises(WeightsError, match="no temporary folder"):
         pull(NAME)
+
+
+def test_no_more_than_the_limit_is_fetched(hub, state, cache, monkeypatch):
+    hub.publish(REPOSITORY, state)
+    pull(NAME)
+    bar = hub.calls[0]["tqdm_class"]
+    with bar(total=2**28, disable=True) as progress:
+        progress.update(2**28)
+        progress.update(-(2**28))  # a transfer that starts again
+        progress.update(2**28)
+        with pytest.raises(WeightsError, match=f"{REPOSITORY}/theta.state is larger than 256 MiB"):
+            progress.update(1)
+    with pytest.raises(WeightsError, match="larger than 256 MiB"):
+        bar(total=2**28 + 1, disable=True)
+
+
+def test_a_refusal_amid_the_transfer_reaches_the_user(hub, cache):
+    wrapped = ValueError("Force download failed due to the above error.")
+    wrapped.__cause__ = WeightsError("too large")
+    hub.error = wrapped
+    with pytest.raises(WeightsError, match="^too large$"):
+        pull(NAME)
+
+
+def test_what_cannot_be_removed_is_told(hub, state, cache, monkeypatch):
+    hub.publish(REPOSITORY, state)
+    path = pull(NAME).path
+
+    def fail(folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("shutil.rmtree", fail)
+    with pytest.raises(WeightsError, match=f"cannot remove {path.parent}: Permission denied"):
+        remove(NAME)
+    assert not path.exists()  # first of all: never weights without their record
 
 
 def test_offline_mode_asks_nobody(hub, monkeypatch):

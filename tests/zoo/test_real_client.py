@@ -109,7 +109,12 @@ def test_a_gated_repository_wants_a_token(server, cache):
 
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [("swap", "sha256"), ("longer", "failed"), ("truncate", "cannot|failed")],
+    [
+        ("swap", "sha256"),
+        ("longer", "failed"),
+        ("truncate", "cannot|failed"),
+        ("huge", f"{REPOSITORY}/theta.state is larger than 256 MiB"),
+    ],
 )
 def test_a_damaged_transfer_changes_nothing(server, cache, damage, message):
     celo(server, "pull", NAME)
@@ -142,11 +147,16 @@ def test_a_pull_that_is_killed_leaves_nothing_in_the_way(server, cache):
     process.kill()
     process.communicate(timeout=10)
     assert not cache.exists() or not list(cache.rglob("theta*"))
+    [left] = cache.with_name("tmp").glob("celo-zoo-*")
     server.damage = None
     started = time.monotonic()
     assert celo(server, "pull", NAME)["weights"][0]["downloaded"]
     assert time.monotonic() - started < 20
     assert files(cache) == ["record.json", "theta.safetensors"]
+    assert left.exists()  # it might be another process's, which is still at it
+    os.utime(left, (time.time() - 2 * 24 * 3600,) * 2)
+    celo(server, "pull", NAME, "--force")
+    assert not left.exists()
 
 
 def test_what_is_pushed_pulls_back_equal(server, leaves, cache, tmp_path):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from celo.errors import WeightsError, WeightsMissingError
 
@@ -16,6 +20,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RETRIES, _WAIT, _MAX_WAIT = 2, 0.5, 10.0  # seconds, where the hub names none; at most
 _BUSY = (429, 500, 502, 503, 504)
 _TRUE = {"1", "on", "yes", "true"}
+_TEMPORARY = "celo-zoo-"
+_ABANDONED = 24 * 3600.0  # seconds after which no pull can still be running
 
 
 class NotOnHubError(WeightsError):
@@ -26,6 +32,11 @@ def is_offline() -> bool:
     """Whether the environment forbids the network (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+def _refuse_offline() -> None:
+    if is_offline():
+        raise WeightsMissingError("HF_HUB_OFFLINE is set")
 
 
 class _BusyError(WeightsMissingError):
@@ -49,7 +60,24 @@ class Download:
     commit: str
 
 
-def download(repository: str, files: Sequence[str], revision: str, folder: Path) -> Download:
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """An empty folder for `download`; those that killed processes left behind go, too.
+
+    Raises:
+      OSError: there is no room for it.
+    """
+    with contextlib.suppress(OSError):
+        for left in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_TEMPORARY) as folder:
+        yield Path(folder)
+
+
+def download(
+    repository: str, files: Sequence[str], revision: str, folder: Path, *, limit: int
+) -> Download:
     """Fetches the first of `files` that the repository has.
 
     Args:
@@ -57,33 +85,33 @@ def download(repository: str, files: Sequence[str], revision: str, folder: Path)
       files: names in it.
       revision: branch, tag or commit.
       folder: where huggingface_hub keeps what it fetches; empty.
+      limit: bytes; a larger file is refused before, or while, it is fetched.
 
     Raises:
       WeightsMissingError: there is no network.
       NotOnHubError: the repository has none of the files.
-      WeightsError: no such repository or revision, no access, or the transfer failed.
+      WeightsError: no such repository or revision, no access, too large, or the transfer failed.
     """
-    if is_offline():
-        raise WeightsMissingError("HF_HUB_OFFLINE is set")
+    _refuse_offline()
     for file in files[:-1]:
         try:
-            return _patiently(repository, file, revision, folder)
+            return _patiently(repository, file, revision, folder, limit)
         except NotOnHubError:
             continue
-    return _patiently(repository, files[-1], revision, folder)
+    return _patiently(repository, files[-1], revision, folder, limit)
 
 
-def _patiently(repository: str, file: str, revision: str, folder: Path) -> Download:
+def _patiently(repository: str, file: str, revision: str, folder: Path, limit: int) -> Download:
     # huggingface_hub itself retries the transfer, but not the question before it.
     for _ in range(_RETRIES):
         try:
-            return _download(repository, file, revision, folder)
+            return _download(repository, file, revision, folder, limit)
         except _BusyError as error:
             time.sleep(error.wait)
-    return _download(repository, file, revision, folder)
+    return _download(repository, file, revision, folder, limit)
 
 
-def _download(repository: str, file: str, revision: str, folder: Path) -> Download:
+def _download(repository: str, file: str, revision: str, folder: Path, limit: int) -> Download:
     import huggingface_hub
 
     try:
@@ -96,12 +124,39 @@ def _download(repository: str, file: str, revision: str, folder: Path) -> Downlo
             cache_dir=folder,
             force_download=True,
             etag_timeout=_TIMEOUT,
+            tqdm_class=_bar_that_stops_at(limit, f"{repository}/{file}"),
         )
     except Exception as error:
         raise _explain(error, repository, file, revision) from error
     # huggingface_hub keeps files as snapshots/COMMIT/FILE.
     commits = [part for part in Path(path).parts if _COMMIT.fullmatch(part)]
     return Download(Path(path), file, commits[-1] if commits else revision)
+
+
+def _bar_that_stops_at(limit: int, what: str) -> type:
+    """A progress bar that refuses to go on: huggingface_hub itself knows no limit of size."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **options: Any):
+            super().__init__(*args, **options)
+            self._received = 0
+            self._refuse_more_than(options.get("total") or 0)
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._received += n or 0  # `self.n` stands still where no bar is drawn
+            self._refuse_more_than(self._received)
+            return super().update(n)
+
+        def _refuse_more_than(self, size: float) -> None:
+            if size > limit:
+                self.close()
+                raise WeightsError(
+                    f"{what} is larger than {limit // 2**20} MiB, which no file of weights is",
+                    hint="nothing was stored; is it the right repository?",
+                )
+
+    return Bar
 
 
 def upload(repository: str, files: Mapping[str, bytes]) -> str:
@@ -118,8 +173,7 @@ def upload(repository: str, files: Mapping[str, bytes]) -> str:
       WeightsMissingError: there is no network.
       WeightsError: no token, no right to write, or the hub refuses the files.
     """
-    if is_offline():
-        raise WeightsMissingError("HF_HUB_OFFLINE is set")
+    _refuse_offline()
     import huggingface_hub
 
     additions = [
@@ -161,6 +215,8 @@ def _explain(error: Exception, repository: str, file: str, revision: str) -> Wei
     from huggingface_hub import errors
 
     for cause in _chain(error):
+        if isinstance(cause, WeightsError):
+            return cause
         if isinstance(cause, errors.GatedRepoError):
             return WeightsError(
                 f"the hub does not let you read {repository}: it is gated",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ import numpy as np
 from celo.errors import UsageError, WeightsError, WeightsMissingError
 from celo_zoo import hub, store, tree
 from celo_zoo.catalogue import Card, Leaf
-from celo_zoo.formats import WeightsFile, read_weights
+from celo_zoo.formats import MAX_FILE_BYTES, WeightsFile, read_weights
 from celo_zoo.location import (
     FILE_NAMES,
     Locator,
@@ -250,8 +249,8 @@ def _fetch(
     card: Card, revision: str, record: store.Record | None
 ) -> tuple[WeightsFile, store.Record]:
     names = [card.file] if card.file else list(FILE_NAMES)
-    with tempfile.TemporaryDirectory(prefix="celo-zoo-") as folder:
-        fetched = hub.download(card.repository, names, revision, Path(folder))
+    with hub.temporary_folder() as folder:
+        fetched = hub.download(card.repository, names, revision, folder, limit=MAX_FILE_BYTES)
         file = read_weights(fetched.path)
         check_published(file, fetched, card, record)
         check(file, card, record)

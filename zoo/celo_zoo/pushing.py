@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from celo.errors import UsageError, WeightsError, WeightsMissingError
 from celo_zoo import hub, tree
-from celo_zoo.formats import WeightsFile, encode_safetensors, read_weights
+from celo_zoo.formats import MAX_FILE_BYTES, WeightsFile, encode_safetensors, read_weights
 from celo_zoo.location import FILE_NAMES, parse_locator, weights_in
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -88,8 +87,8 @@ def push(
 
 
 def _read_back(repository: str, commit: str, data: bytes) -> None:
-    with tempfile.TemporaryDirectory(prefix="celo-zoo-") as folder:
-        there = hub.download(repository, FILE_NAMES[:1], commit, Path(folder))
+    with hub.temporary_folder() as folder:
+        there = hub.download(repository, FILE_NAMES[:1], commit, folder, limit=MAX_FILE_BYTES)
         if there.path.read_bytes() != data:
             raise WeightsError(
                 f"the hub gives back another file than was pushed to {repository} as {commit}",
