@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from celo.errors import UsageError
 from celo.protocol import Params, PyTree
@@ -124,6 +125,21 @@ def check_model_state(new: PyTree, old: PyTree, optimizer: str) -> None:
         )
         hint = "Keep the structure of the model state from step to step."
     raise UsageError(f"{optimizer}: {message}", hint=hint)
+
+
+def check_num_steps(num_steps: Any, optimizer: str) -> None:
+    """Refuses a run without a length.
+
+    Raises:
+      UsageError: it is None or not positive.
+    """
+    if num_steps is None:
+        raise UsageError(
+            f"{optimizer} needs the length of the run, but num_steps is None",
+            hint="Pass it to init: opt.init(params, num_steps=2000).",
+        )
+    if isinstance(num_steps, int | float | np.integer) and num_steps < 1:
+        raise UsageError(f"num_steps must be at least 1, but is {num_steps}")
 
 
 def _strong(value: jax.Array, dtype: jnp.dtype) -> jax.Array:

@@ -73,6 +73,22 @@ class Factored:
     v_diag: PyTree
 
 
+class Accumulators(NamedTuple):
+    """The three kinds together, all with the structure of the parameters."""
+
+    momentum: Momentum
+    second_moment: SecondMoment
+    factored: Factored
+
+
+class Decays(NamedTuple):
+    """Decays of the three kinds, float32 arrays (decays,)."""
+
+    momentum: DecayArray
+    second_moment: DecayArray
+    factored: DecayArray
+
+
 class FactoredLeaf(NamedTuple):
     """The three arrays of `Factored` that belong to one leaf."""
 
@@ -84,6 +100,24 @@ class FactoredLeaf(NamedTuple):
 def moving_average(old: jax.Array, value: jax.Array, decay: DecayArray) -> jax.Array:
     """decay * old + (1 - decay) * value, with the decays on the trailing axis of `old`."""
     return jnp.multiply(decay, old) + jnp.multiply(1 - decay, value[..., None])
+
+
+def init_accumulators(params: Params, decay: Decays) -> Accumulators:
+    """Zeros for every decay."""
+    return Accumulators(
+        init_momentum(params, len(decay.momentum)),
+        init_second_moment(params, len(decay.second_moment)),
+        init_factored(params, len(decay.factored)),
+    )
+
+
+def update_accumulators(old: Accumulators, grads: Params, decay: Decays) -> Accumulators:
+    """All accumulators after one gradient, not yet cast to the dtypes of the old ones."""
+    return Accumulators(
+        update_momentum(old.momentum, grads, decay.momentum),
+        update_second_moment(old.second_moment, grads, decay.second_moment),
+        update_factored(old.factored, grads, decay.factored),
+    )
 
 
 def init_momentum(params: Params, count: int) -> Momentum:
@@ -154,8 +188,8 @@ def update_factored_leaf(old: FactoredLeaf, g: jax.Array, decay: DecayArray) -> 
     if not shape.factored:
         return old._replace(v_diag=moving_average(old.v_diag, squared, decay))
     return old._replace(
-        v_row=moving_average(old.v_row, jnp.mean(squared, axis=shape.d0), decay),
-        v_col=moving_average(old.v_col, jnp.mean(squared, axis=shape.d1), decay),
+        v_row=moving_average(old.v_row, _mean(squared, shape.d0), decay),
+        v_col=moving_average(old.v_col, _mean(squared, shape.d1), decay),
     )
 
 
@@ -181,8 +215,14 @@ def factored_scales(v: FactoredLeaf, shape: LeafShape) -> tuple[jax.Array, ...]:
     if not shape.factored:
         return (_safe_rsqrt(v.v_diag + _FLOOR),)
     row, col = factored_columns(v, shape)
-    row_mean = jnp.mean(row, axis=shape.d1, keepdims=True)
+    row_mean = _mean(row, shape.d1, keepdims=True)
     return _safe_rsqrt(row / (row_mean + _FLOOR)), _safe_rsqrt(col)
+
+
+def _mean(x: jax.Array, axis: int | None, keepdims: bool = False) -> jax.Array:
+    # Over nothing jnp.mean is NaN, which would stay in the state for good.
+    reduce = jnp.mean if x.size else jnp.sum
+    return reduce(x, axis=axis, keepdims=keepdims)
 
 
 def _safe_rsqrt(x: jax.Array) -> jax.Array:

@@ -61,20 +61,26 @@ def gradient_blocks(
     )
 
 
-def factored_blocks(m: jax.Array, v: FactoredLeaf, shape: tuple[int, ...]) -> Blocks:
+def factored_blocks(
+    m: jax.Array, v: FactoredLeaf, shape: tuple[int, ...], *, diagonal_eps: float = 0.0
+) -> Blocks:
     """Blocks 9 to 13: rows, columns, their inverse roots, factored-normalised momenta.
 
     Leaves of rank 0 and 1 have the same numbers in 9 and 10 and in 11 and 12 (with weights of their
-    own), and block 13 divides by the root of `v_diag` without any epsilon.
+    own), and block 13 divides by the root of `v_diag`, most often without any epsilon.
 
     Args:
       m: updated momenta, S + (decays,), float32.
       v: updated factored accumulators of the leaf, as many decays.
       shape: S.
+      diagonal_eps: added to `v_diag` under the root of block 13.
     """
     leaf = leaf_shape(shape)
     row, col = factored_columns(v, leaf)
-    scales = factored_scales(v, leaf) if leaf.factored else (jax.lax.rsqrt(v.v_diag),)
+    if leaf.factored:
+        scales = factored_scales(v, leaf)
+    else:
+        scales = (jax.lax.rsqrt(v.v_diag + diagonal_eps),)
     return (
         row,
         col,

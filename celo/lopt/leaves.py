@@ -81,7 +81,9 @@ def flatten_with(structure: Any, *trees: PyTree) -> list[tuple[Any, ...]]:
 _TOGETHER_SIZE = 1 << 20
 
 
-def map_leaves(function: Callable[..., jax.Array], leaves: Sequence[tuple[Any, ...]]) -> list[Any]:
+def map_leaves(
+    function: Callable[..., Any], leaves: Sequence[tuple[Any, ...]], rows: PyTree = ()
+) -> list[Any]:
     """Calls a function once for each leaf, leaves of equal shape together under `vmap`.
 
     The result is that of a loop; the point is compilation, whose cost is then that of the distinct
@@ -91,6 +93,9 @@ def map_leaves(function: Callable[..., jax.Array], leaves: Sequence[tuple[Any, .
     Args:
       function: pure; all its arguments are trees of arrays.
       leaves: the arguments of each call.
+      rows: a tuple of trees of arrays, further arguments: the leading axis is that of the leaves,
+        or of size one where all leaves have the same. Taken as they are: cutting an array into
+        rows only to stack some of them again is most of what there is to compile otherwise.
     """
     groups: dict[Any, list[int]] = {}
     for i, arguments in enumerate(leaves):
@@ -101,10 +106,19 @@ def map_leaves(function: Callable[..., jax.Array], leaves: Sequence[tuple[Any, .
     results: list[Any] = [None] * len(leaves)
     for members in groups.values():
         if len(members) == 1:
-            results[members[0]] = function(*leaves[members[0]])
+            chosen = jax.tree.map(lambda x, m=members: _rows(x, m)[0], rows)
+            results[members[0]] = function(*leaves[members[0]], *chosen)
             continue
         stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *(leaves[i] for i in members))
-        together = jax.vmap(function)(*stacked)
+        chosen = jax.tree.map(lambda x, m=members: _rows(x, m), rows)
+        axes = jax.tree.map(lambda x: None if x.shape[0] == 1 else 0, chosen)
+        chosen = jax.tree.map(lambda x: x[0] if x.shape[0] == 1 else x, chosen)
+        together = jax.vmap(function, in_axes=(*(0 for _ in stacked), *axes))(*stacked, *chosen)
         for position, i in enumerate(members):
             results[i] = jax.tree.map(lambda x, at=position: x[at], together)
     return results
+
+
+def _rows(x: jax.Array, members: list[int]) -> jax.Array:
+    """The rows of some leaves; the only one there is where all have the same."""
+    return x if x.shape[0] == 1 else x[jnp.asarray(members)]

@@ -9,11 +9,16 @@ from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from celo.errors import UsageError
 from celo.protocol import MetaParams, ModelState, Optimizer, Params, PRNGKey
-from celo.trees import cast_like, check_float_leaves, check_gradients, check_model_state
+from celo.trees import (
+    cast_like,
+    check_float_leaves,
+    check_gradients,
+    check_model_state,
+    check_num_steps,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -109,21 +114,6 @@ class ThetaOptimizer(Optimizer):
         return cast_like(
             dataclasses.replace(self, theta=theta).next_state(opt_state, *inputs), opt_state
         )
-
-
-def check_num_steps(num_steps: Any, optimizer: str) -> None:
-    """Refuses a run without a length.
-
-    Raises:
-      UsageError: it is None or not positive.
-    """
-    if num_steps is None:
-        raise UsageError(
-            f"{optimizer} needs the length of the run, but num_steps is None",
-            hint="Pass it to init: opt.init(params, num_steps=2000).",
-        )
-    if isinstance(num_steps, int | float | np.integer) and num_steps < 1:
-        raise UsageError(f"num_steps must be at least 1, but is {num_steps}")
 
 
 def check_loss(loss: Any, optimizer: str) -> jax.Array:

@@ -10,8 +10,8 @@ What is left to pay is compilation, about a hundred small kernels for each leaf 
 statistics of all columns are one vector, and `map_leaves` evaluates leaves of equal shape together.
 
 Unrolling suits the narrow networks of Celo, VeLO and Adafactor-MLP (4 to 8 units). Inputs which are
-the same for the whole leaf (such as a step count) need no column: add their product with their
-weights to the first bias.
+the same for the whole leaf (such as a step count) need no column: `with_constant_inputs`. Networks
+of more units are evaluated by `celo.lopt.wide_mlp`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,21 @@ def mlp_weights(tree: PyTree, blocks: int) -> MlpWeights:
     )
 
 
-def interpolate(stack: MlpWeights, controls: jax.Array) -> list[MlpWeights]:
+def with_constant_inputs(
+    weights: MlpWeights, constants: jax.Array, matrix: jax.Array
+) -> MlpWeights:
+    """Adds inputs that all parameters of a leaf share to the first bias.
+
+    Args:
+      weights: of the columns.
+      constants: (inputs,).
+      matrix: (inputs, units), their rows of the first layer.
+    """
+    shared = jnp.matmul(constants, matrix, precision=jax.lax.Precision.HIGHEST)
+    return weights._replace(first_bias=weights.first_bias + shared)
+
+
+def interpolate(stack: MlpWeights, controls: jax.Array) -> MlpWeights:
     """The weights of each leaf: the *mean* over copies of control times copy.
 
     A mean, not a sum, although controls may already sum to one: published weights expect 1/copies.
@@ -96,6 +110,9 @@ def interpolate(stack: MlpWeights, controls: jax.Array) -> list[MlpWeights]:
     Args:
       stack: arrays with a leading axis of copies.
       controls: float32 (leaves, copies).
+
+    Returns:
+      Arrays with a leading axis of leaves.
     """
     copies = controls.shape[1]
 
@@ -103,11 +120,7 @@ def interpolate(stack: MlpWeights, controls: jax.Array) -> list[MlpWeights]:
         product = jnp.tensordot(controls, array, axes=1, precision=jax.lax.Precision.HIGHEST)
         return product / copies
 
-    mixed = jax.tree.map(mix, stack)
-    return [
-        jax.tree.map(lambda a, i=i: jax.lax.index_in_dim(a, i, keepdims=False), mixed)
-        for i in range(controls.shape[0])
-    ]
+    return jax.tree.map(mix, stack)
 
 
 def column_scales(blocks: Blocks, *, eps: float, axes: tuple[int, ...]) -> jax.Array:

@@ -11,36 +11,16 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from celo.lopt.accumulators import FactoredLeaf, decays, factored_leaves
-from celo.lopt.features import BLOCK_WIDTHS, Blocks, factored_blocks, gradient_blocks
-from celo.lopt.leaves import clip_gradients, flatten_with, map_leaves, widen
-from celo.lopt.perparam_mlp import (
-    MlpWeights,
-    apply_mlp,
-    column_scales,
-    interpolate,
-    mlp_network,
-    mlp_weights,
-)
-from celo.lopt.scheduler import init_scheduler, scheduler_network, zero_state
+from celo.lopt.accumulators import Accumulators
+from celo.lopt.features import BLOCK_WIDTHS
+from celo.lopt.perparam_mlp import interpolate, mlp_weights
+from celo.lopt.scheduled import Schedule, ScheduledOptimizer, ScheduledState
+from celo.lopt.scheduled_mlp import MLP_DECAYS, init_scheduled_theta, mlp_steps
+from celo.lopt.scheduler import scheduler_network
 from celo.lopt.theta import check_theta, theta_template
 from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
-from celo_plugins.schedule import (
-    SCHEDULER_INPUTS,
-    CeloState,
-    Decays,
-    ScheduledOptimizer,
-    Step,
-    advance_schedule,
-    update_accumulators,
-)
-
-DECAYS = Decays(decays(0.9, 0.99, 0.999), decays(0.999), decays(0.9, 0.99, 0.999))
-
-_HIDDEN = (4, 4)
-_OUTPUTS = 3  # published weights have a third output, which nothing uses
+from celo_plugins.schedule import SCHEDULER_INPUTS, loss_schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,21 +57,17 @@ class Celo(LearnedOptimizer):
         return "celo-phase1" if self.config.train_phase == 1 else "celo"
 
     def init(self, key: PRNGKey) -> MetaParams:
-        config = self.config
-        network = mlp_network(BLOCK_WIDTHS, _HIDDEN, _OUTPUTS)
-        stack_key, rest = jax.random.split(key)
-        scheduler_key, _ = jax.random.split(rest)
-        return {
-            "ff_mod_stack": jax.vmap(network.init)(jax.random.split(stack_key, config.param_inits)),
-            "lstm_init_state": zero_state(1, config.lstm_hidden_size),
-            "rnn_params": init_scheduler(
-                self.scheduler, scheduler_key, config.lstm_hidden_size, SCHEDULER_INPUTS
-            ),
-        }
+        return init_scheduled_theta(
+            key,
+            self.scheduler,
+            inputs=SCHEDULER_INPUTS,
+            hidden_size=self.config.lstm_hidden_size,
+            copies=self.config.param_inits,
+        )
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloOptimizer:
         check_theta(self, self._template, theta)
-        return CeloOptimizer(self.name, theta, DECAYS, self.scheduler, self.config)
+        return CeloOptimizer(self.name, theta, MLP_DECAYS, self.scheduler, self.config)
 
     def get_frozen_param_keys(self) -> list[str] | None:
         """Top-level keys of theta that this phase of meta-training does not train."""
@@ -108,68 +84,28 @@ class CeloOptimizer(ScheduledOptimizer):
 
     config: CeloConfig
 
-    def compute(self, opt_state: CeloState, grad: Params, loss: jax.Array) -> Step:
-        schedule = advance_schedule(self.scheduler, self.theta, opt_state, loss)
+    def schedule(self, opt_state: ScheduledState, loss: jax.Array) -> Schedule:
+        return loss_schedule(self.scheduler, self.theta, opt_state, loss)
+
+    def steps(
+        self,
+        opt_state: ScheduledState,
+        clipped: Params,
+        accumulators: Accumulators,
+        schedule: Schedule,
+    ) -> Params:
         assert schedule.controls is not None
         stack = mlp_weights(self.theta["ff_mod_stack"], len(BLOCK_WIDTHS))
-        clipped = clip_gradients(grad)
-        momentum, second_moment, factored = update_accumulators(opt_state, clipped, DECAYS)
-        structure = jax.tree.structure(clipped)
-        parts = flatten_with(structure, opt_state.params, clipped, momentum.m, second_moment.rms)
-        arguments = [
-            (widen(p), g, m, rms, v, weights, lr_mult)
-            for (p, g, m, rms), v, weights, lr_mult in zip(
-                parts,
-                factored_leaves(factored, structure),
-                interpolate(stack, schedule.controls),
-                schedule.lr_mult,
-                strict=True,
-            )
-        ]
-        steps = map_leaves(self._leaf_step, arguments)
-        return Step(schedule, momentum, second_moment, factored, structure.unflatten(steps))
-
-    def _leaf_step(self, *arguments: Any) -> jax.Array:
-        p, g, m, rms, v, weights, lr_mult = arguments
-        config = self.config
-        step = leaf_step(p, g, m, rms, v, weights, config.exp_mult, config.step_mult)
-        return step if self.config.train_phase == 1 else lr_mult * step
-
-
-def leaf_step(
-    p: jax.Array,
-    g: jax.Array,
-    m: jax.Array,
-    rms: jax.Array,
-    v: FactoredLeaf,
-    weights: MlpWeights,
-    exp_mult: float | jax.Array,
-    step_mult: float | jax.Array,
-) -> jax.Array:
-    """The step of one leaf before the scheduler's factor.
-
-    Args:
-      p: parameters before the update, shape S, float32.
-      g: clipped gradient, shape S, float32.
-      m: updated momenta, S + (3,).
-      rms: updated second moment, S + (1,).
-      v: updated factored accumulators.
-      weights: of the per-parameter network for this leaf.
-      exp_mult: factor of the second output.
-      step_mult: factor of the step.
-    """
-    blocks, scales = leaf_columns(p, g, m, rms, v)
-    direction, magnitude = apply_mlp(blocks, scales, weights, outputs=(0, 1))
-    parameter_scale = jnp.sqrt(jnp.mean(jnp.square(p)) + 1e-9)
-    return direction * (parameter_scale * jnp.exp(exp_mult * magnitude)) * step_mult
-
-
-def leaf_columns(
-    p: jax.Array, g: jax.Array, m: jax.Array, rms: jax.Array, v: FactoredLeaf
-) -> tuple[Blocks, jax.Array]:
-    """The thirty input columns of one leaf and the factors that normalise them."""
-    blocks = gradient_blocks(p, g, m, rms, v, rms_eps=1e-6) + factored_blocks(m, v, p.shape)
-    return blocks, column_scales(blocks, eps=1e-5, axes=tuple(range(p.ndim)))
+        # Every leaf sees the same losses, so that the first row stands for all.
+        return mlp_steps(
+            opt_state.params,
+            clipped,
+            accumulators,
+            interpolate(stack, schedule.controls[:1]),
+            None if self.config.train_phase == 1 else schedule.lr_mult[:1],
+            exp_mult=self.config.exp_mult,
+            step_mult=self.config.step_mult,
+        )
 
 
 def build(**hyperparameters: Any) -> Celo:

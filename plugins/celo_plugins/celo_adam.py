@@ -9,20 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from celo.lopt.accumulators import decays
-from celo.lopt.leaves import clip_gradients, flatten_with
-from celo.lopt.scheduler import init_scheduler, scheduler_network, zero_state
+from celo.lopt.accumulators import Accumulators, Decays, decays
+from celo.lopt.leaves import flatten_with
+from celo.lopt.scheduled import Schedule, ScheduledOptimizer, ScheduledState
+from celo.lopt.scheduled_mlp import init_scheduled_theta
+from celo.lopt.scheduler import scheduler_network
 from celo.lopt.theta import check_theta, theta_template
 from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
-from celo_plugins.schedule import (
-    SCHEDULER_INPUTS,
-    CeloState,
-    Decays,
-    ScheduledOptimizer,
-    Step,
-    advance_schedule,
-    update_accumulators,
-)
+from celo_plugins.schedule import SCHEDULER_INPUTS, loss_schedule
 
 # The factored averages feed nothing; published states hold them.
 DECAYS = Decays(decays(0.9), decays(0.999), decays(0.9, 0.99, 0.999))
@@ -55,16 +49,13 @@ class CeloAdam(LearnedOptimizer):
         return "celo-adam"
 
     def init(self, key: PRNGKey) -> MetaParams:
-        hidden_size = self.config.lstm_hidden_size
-        # The first half of the key is Celo's per-parameter network, which is absent here.
-        _, rest = jax.random.split(key)
-        scheduler_key, _ = jax.random.split(rest)
-        return {
-            "lstm_init_state": zero_state(1, hidden_size),
-            "rnn_params": init_scheduler(
-                self.scheduler, scheduler_key, hidden_size, SCHEDULER_INPUTS
-            ),
-        }
+        return init_scheduled_theta(
+            key,
+            self.scheduler,
+            inputs=SCHEDULER_INPUTS,
+            hidden_size=self.config.lstm_hidden_size,
+            copies=None,
+        )
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloAdamOptimizer:
         check_theta(self, self._template, theta)
@@ -81,18 +72,24 @@ class CeloAdamOptimizer(ScheduledOptimizer):
 
     config: CeloAdamConfig
 
-    def compute(self, opt_state: CeloState, grad: Params, loss: jax.Array) -> Step:
-        schedule = advance_schedule(self.scheduler, self.theta, opt_state, loss)
-        momentum, second_moment, factored = update_accumulators(
-            opt_state, clip_gradients(grad), DECAYS
-        )
+    def schedule(self, opt_state: ScheduledState, loss: jax.Array) -> Schedule:
+        return loss_schedule(self.scheduler, self.theta, opt_state, loss)
+
+    def steps(
+        self,
+        opt_state: ScheduledState,
+        clipped: Params,
+        accumulators: Accumulators,
+        schedule: Schedule,
+    ) -> Params:
         count = (opt_state.iteration + 1).astype(jnp.float32)
-        structure = jax.tree.structure(grad)
+        structure = jax.tree.structure(clipped)
+        moments = (accumulators.momentum.m, accumulators.second_moment.rms)
         steps = [
             self._leaf_step(m[..., 0], rms[..., 0], count, schedule.lr_mult[i])
-            for i, (m, rms) in enumerate(flatten_with(structure, momentum.m, second_moment.rms))
+            for i, (m, rms) in enumerate(flatten_with(structure, *moments))
         ]
-        return Step(schedule, momentum, second_moment, factored, structure.unflatten(steps))
+        return structure.unflatten(steps)
 
     def _leaf_step(
         self, m: jax.Array, rms: jax.Array, count: jax.Array, lr_mult: jax.Array

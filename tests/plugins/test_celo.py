@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from celo.errors import UsageError
+from celo.lopt.scheduled import advance
 from celo.protocol import LearnedOptimizer, Optimizer
 from celo.trees import named_leaves
 from celo_plugins import celo, celo_adam
-from celo_plugins.schedule import advance
 
 COMPILE_FAST = {"xla_backend_optimization_level": 0}
 PHASE2, PHASE1, ADAM = celo.build(), celo.build_phase1(), celo_adam.build()

@@ -9,22 +9,23 @@ _CELO_PAPER = "Moudgil et al. 2025, Celo: Training Versatile Learned Optimizers,
 _LSTM_HIDDEN_SIZE = Hyperparameter(
     "lstm_hidden_size", "int", 64, low=1, help="units of the scheduler; fixed by the weights"
 )
-_STEP_MULT = Hyperparameter(
+STEP_MULT = Hyperparameter(
     "step_mult", "float", 0.001, low=0.0, traceable=True, help="factor of every step"
+)
+EXP_MULT = Hyperparameter(
+    "exp_mult",
+    "float",
+    0.001,
+    traceable=True,
+    help="factor of the output that scales a step exponentially",
 )
 _CELO_HYPERPARAMETERS = (
     _LSTM_HIDDEN_SIZE,
     Hyperparameter(
         "param_inits", "int", 1, low=1, help="copies of the network; fixed by the weights"
     ),
-    Hyperparameter(
-        "exp_mult",
-        "float",
-        0.001,
-        traceable=True,
-        help="factor of the output that scales a step exponentially",
-    ),
-    _STEP_MULT,
+    EXP_MULT,
+    STEP_MULT,
 )
 _CELO_PHASES = (
     Phase(1, ("lstm_init_state", "rnn_params"), "learn the per-parameter network"),
@@ -36,6 +37,7 @@ CELO = OptimizerPlugin(
     kind="learned",
     summary="per-parameter network whose steps an LSTM scheduler rescales",
     build="celo_plugins.celo:build",
+    page="celo_plugins:pages/celo.toml",
     citation=_CELO_PAPER,
     hyperparameters=(
         *_CELO_HYPERPARAMETERS,
@@ -53,6 +55,7 @@ CELO_PHASE1 = OptimizerPlugin(
     kind="learned",
     summary="Celo without its scheduler's output, as in the first stage of meta-training",
     build="celo_plugins.celo:build_phase1",
+    page="celo_plugins:pages/celo-phase1.toml",
     citation=_CELO_PAPER,
     hyperparameters=_CELO_HYPERPARAMETERS,
     reads=("num_steps", "loss"),
@@ -65,10 +68,11 @@ CELO_ADAM = OptimizerPlugin(
     kind="learned",
     summary="Adam whose learning rate is Celo's LSTM scheduler",
     build="celo_plugins.celo_adam:build",
+    page="celo_plugins:pages/celo-adam.toml",
     citation=_CELO_PAPER,
     hyperparameters=(
         _LSTM_HIDDEN_SIZE,
-        _STEP_MULT,
+        STEP_MULT,
         Hyperparameter(
             "eps", "float", 1e-8, low=0.0, traceable=True, help="added to the root of the moment"
         ),

@@ -1,0 +1,184 @@
+"""Optimizers whose steps a recurrent network rescales: the state of a run and its one update.
+
+The network (`celo.lopt.scheduler`) sees the losses and how far the run is; what else it sees and
+what becomes of its outputs is each optimizer's own. Fields of the state are those of the published
+code, so that states can be compared leaf by leaf.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from celo.lopt.accumulators import (
+    Accumulators,
+    Decays,
+    Factored,
+    Momentum,
+    SecondMoment,
+    init_accumulators,
+    update_accumulators,
+)
+from celo.lopt.leaves import clip_gradients
+from celo.lopt.loss_buffer import LossBuffer, init_loss_buffer
+from celo.lopt.optimizer import ThetaOptimizer
+from celo.lopt.scheduler import tile_state
+from celo.protocol import ModelState, Params, state_record
+
+
+@state_record
+class ScheduledState:
+    """State of a run.
+
+    Attributes:
+      params: the parameters being trained.
+      rms_rolling: second moments.
+      mom_rolling: momenta.
+      fac_rolling: factored second moments.
+      iteration: int32 (), updates done.
+      state: the task's model state, carried untouched.
+      num_steps: int32 (), length of the run.
+      lstm_hidden_state: hidden and cell, float32 (leaves, hidden size).
+      loss_buffer: running averages of the loss.
+    """
+
+    params: Params
+    rms_rolling: SecondMoment
+    mom_rolling: Momentum
+    fac_rolling: Factored
+    iteration: jax.Array
+    state: ModelState
+    num_steps: jax.Array
+    lstm_hidden_state: hk.LSTMState
+    loss_buffer: LossBuffer
+
+
+class Schedule(NamedTuple):
+    """The scheduler's view of one update.
+
+    Attributes:
+      loss_buffer: with the loss of this update.
+      inputs: float32, what the network sees: (inputs,) where all leaves see the same, else
+        (leaves, inputs).
+      lr_mult: float32 (leaves,), factor of each leaf's step.
+      controls: float32 (leaves, copies), by which copies of a network are mixed, or None.
+      lstm_state: the one that the new state keeps.
+    """
+
+    loss_buffer: LossBuffer
+    inputs: jax.Array
+    lr_mult: jax.Array
+    controls: jax.Array | None
+    lstm_state: hk.LSTMState
+
+
+class Step(NamedTuple):
+    """Everything one update computes, before it is written to a new state.
+
+    Attributes:
+      schedule: the scheduler's view.
+      momentum: updated.
+      second_moment: updated.
+      factored: updated.
+      steps: tree like the parameters, float32: what is subtracted from them.
+    """
+
+    schedule: Schedule
+    momentum: Momentum
+    second_moment: SecondMoment
+    factored: Factored
+    steps: Params
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScheduledOptimizer(ThetaOptimizer):
+    """An optimizer with given weights whose steps a scheduler rescales.
+
+    A subclass says what the scheduler sees (`schedule`) and what is subtracted (`steps`).
+
+    Attributes:
+      decays: of the accumulators.
+      scheduler: the recurrent network, of `celo.lopt.scheduler.scheduler_network`.
+    """
+
+    decays: Decays
+    scheduler: hk.Transformed
+
+    reads = ("num_steps", "loss")
+
+    def schedule(self, opt_state: ScheduledState, loss: jax.Array) -> Schedule:
+        """Feeds one loss, float32 (), to the scheduler."""
+        raise NotImplementedError
+
+    def steps(
+        self,
+        opt_state: ScheduledState,
+        clipped: Params,
+        accumulators: Accumulators,
+        schedule: Schedule,
+    ) -> Params:
+        """What is subtracted from each leaf, float32.
+
+        Args:
+          opt_state: before the update.
+          clipped: the gradient, clipped, at least float32.
+          accumulators: updated with it.
+          schedule: the scheduler's view.
+        """
+        raise NotImplementedError
+
+    def compute(self, opt_state: ScheduledState, grad: Params, loss: jax.Array) -> Step:
+        """What one update subtracts and remembers; nothing is cast yet."""
+        schedule = self.schedule(opt_state, loss)
+        clipped = clip_gradients(grad)
+        old = Accumulators(opt_state.mom_rolling, opt_state.rms_rolling, opt_state.fac_rolling)
+        new = update_accumulators(old, clipped, self.decays)
+        return Step(schedule, *new, self.steps(opt_state, clipped, new, schedule))
+
+    def first_state(
+        self, params: Params, model_state: ModelState, num_steps: int | jax.Array | None
+    ) -> ScheduledState:
+        momentum, second_moment, factored = init_accumulators(params, self.decays)
+        lstm_state = self.theta["lstm_init_state"]
+        return ScheduledState(
+            params=params,
+            rms_rolling=second_moment,
+            mom_rolling=momentum,
+            fac_rolling=factored,
+            iteration=jnp.zeros((), jnp.int32),
+            state=model_state,
+            # A copy: the state may be donated, the caller's array must survive.
+            num_steps=jnp.array(num_steps, jnp.int32),
+            lstm_hidden_state=tile_state(lstm_state, len(jax.tree.leaves(params))),
+            loss_buffer=init_loss_buffer(jnp.asarray(num_steps)),
+        )
+
+    def next_state(
+        self,
+        opt_state: ScheduledState,
+        grad: Params,
+        loss: jax.Array | None,
+        model_state: ModelState,
+        is_valid: jax.Array | None,
+    ) -> ScheduledState:
+        assert loss is not None
+        return advance(opt_state, self.compute(opt_state, grad, loss), model_state)
+
+
+def advance(opt_state: ScheduledState, new: Step, model_state: ModelState) -> ScheduledState:
+    """Subtracts a step and remembers the rest, in whatever dtypes they were computed."""
+    return ScheduledState(
+        params=jax.tree.map(jnp.subtract, opt_state.params, new.steps),
+        rms_rolling=new.second_moment,
+        mom_rolling=new.momentum,
+        fac_rolling=new.factored,
+        iteration=opt_state.iteration + 1,
+        state=model_state,
+        num_steps=opt_state.num_steps,
+        lstm_hidden_state=new.schedule.lstm_state,
+        loss_buffer=new.schedule.loss_buffer,
+    )
