@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from celo import registry
 from celo.errors import UsageError
-from celo.loading import build_learned, build_optimizer, find
+from celo.loading import build_learned, build_optimizer, find, find_task, reads_of
 
 if TYPE_CHECKING:
     import optax
@@ -34,16 +33,16 @@ def load(
     """A ready optimizer, learned or hand-crafted.
 
     Args:
-      text: `NAME[@WEIGHTS][:key=value,...]`, such as "celo" or "adam:lr=3e-4". A learned
-        optimizer comes with its pretrained weights, fetched once from the hub if they are nowhere
-        on this machine.
+      text: `NAME[@WEIGHTS][:key=value,...][+MODIFIER[:ARG]]...`, such as "celo", "adam:lr=3e-4" or
+        "celo+l2:1e-4". A learned optimizer comes with its pretrained weights, fetched once from
+        the hub if they are nowhere on this machine.
       as_optax: return an optax transformation instead, for loops that hold the parameters
         themselves. Its `update` takes `value=loss` where the optimizer reads the loss.
       num_steps: length of the training run; needed with `as_optax` by optimizers that read it
         (the others take it at `Optimizer.init`).
 
     Raises:
-      UsageError: unknown name or hyperparameter, or `num_steps` is missing.
+      UsageError: unknown name, hyperparameter or modifier, or `num_steps` is missing.
       WeightsError: the weights are missing, damaged or another optimizer's.
     """
     spec, found = find(text)
@@ -57,20 +56,21 @@ def load(
         return optimizer
     from celo.optim import to_optax
 
-    return to_optax(optimizer, num_steps=num_steps, reads=found.record.reads)
+    return to_optax(optimizer, num_steps=num_steps, reads=reads_of(spec, found.record))
 
 
 def load_learned(text: str) -> tuple[LearnedOptimizer, MetaParams]:
     """A learned optimizer and its weights, apart.
 
     Args:
-      text: `NAME[@WEIGHTS][:key=value,...]`; `NAME@random:SEED` gives untrained weights.
+      text: `NAME[@WEIGHTS][:key=value,...][+MODIFIER[:ARG]]...`; `NAME@random:SEED` gives untrained
+        weights. Modifiers change what `opt_fn` returns, not theta.
 
     Returns:
       (lopt, theta) such that `lopt.opt_fn(theta)` is the optimizer.
 
     Raises:
-      UsageError: unknown name or hyperparameter, or the optimizer is not a learned one.
+      UsageError: unknown name, hyperparameter or modifier, or the optimizer is not a learned one.
       WeightsError: the weights are missing, damaged or another optimizer's.
     """
     spec, found = find(text)
@@ -86,7 +86,8 @@ def load_task(name: str, *, data: str | None = None, published_splits: bool = Fa
     """A task by name, with its data (read when first used).
 
     Args:
-      name: such as "ImageMLP_FashionMnist_Relu128x128"; `celo tasks list` shows all.
+      name: such as "ImageMLP_FashionMnist_Relu128x128"; `celo tasks list` shows all; `lo:NAME`
+        is one of learned_optimization.
       data: None for real data, or "synthetic".
       published_splits: training splits of the published code (1 % for some sets).
 
@@ -98,7 +99,7 @@ def load_task(name: str, *, data: str | None = None, published_splits: bool = Fa
     from celo.tasks import build_task
 
     selection = DataSelection.parse(data, published_splits=published_splits)
-    return build_task(registry.task(name).record, selection)
+    return build_task(find_task(name).record, selection)
 
 
 def evaluate(
@@ -112,6 +113,8 @@ def evaluate(
     reference: str | None = "adam",
     data: str | None = None,
     fresh: bool = False,
+    time_limit: float | None = None,
+    memory_limit: int | str | None = None,
     **settings: Any,
 ) -> EvaluationResult:
     """Trains every optimizer on every task and seed; what `celo eval` does.
@@ -126,6 +129,10 @@ def evaluate(
       reference: the optimizer that scores are relative to; None for no scores.
       data: None for real data, or "synthetic".
       fresh: put an existing run folder aside and start over.
+      time_limit: seconds that the computing of one block (an optimizer with its grid, a task, up to
+        three seeds) may take; a longer one is stopped and recorded as failed.
+      memory_limit: bytes, or a text such as "8G"; a block whose compiled loop would need more is
+        recorded as failed. With a limit, or `isolate=True`, blocks are computed in another process.
       **settings: further fields of `celo.evaluation.config.EvalConfig`.
 
     Raises:
@@ -147,10 +154,13 @@ def evaluate(
             reference=reference,
             data=data,
             fresh=fresh,
+            time_limit=time_limit,
+            memory_limit=memory_limit,
             **settings,
         )
         plan = make_plan(config)
-        result = evaluation_result(plan, run_plan(plan, SilentObserver(), fresh=fresh))
+        outcome = run_plan(plan, SilentObserver(), fresh=fresh, limits=config.limits())
+        result = evaluation_result(plan, outcome)
     if output is None:
         from dataclasses import replace
 

@@ -32,13 +32,15 @@ def state_record(cls: type[T]) -> type[T]:
     """Makes a class an immutable pytree record with `.replace(**fields)`.
 
     Fields are pytree children in the order of declaration, except those declared with
-    `dataclasses.field(metadata={"static": True})`, which are part of the structure.
+    `dataclasses.field(metadata={"static": True})`, which are part of the structure. A class that
+    has a `replace` of its own keeps it.
     """
     record = dataclasses.dataclass(frozen=True)(cls)
     fields = dataclasses.fields(record)  # pyright: ignore[reportArgumentType]
     static = [f.name for f in fields if f.metadata.get("static")]
     children = [f.name for f in fields if not f.metadata.get("static")]
-    record.replace = dataclasses.replace  # type: ignore[attr-defined]
+    if not hasattr(record, "replace"):
+        record.replace = dataclasses.replace  # type: ignore[attr-defined]
     jax.tree_util.register_dataclass(record, data_fields=children, meta_fields=static)
     return record
 
@@ -106,8 +108,21 @@ class Optimizer:
     def get_params_state(self, opt_state: Any) -> tuple[Params, ModelState]:
         return self.get_params(opt_state), self.get_state(opt_state)
 
+    def get_eval_params(self, opt_state: Any) -> Params:
+        """The parameters to evaluate, where these differ from those being trained.
+
+        Methods that average their iterates override this. Foreign optimizers may lack it:
+        `eval_params` calls it where it exists.
+        """
+        return self.get_params(opt_state)
+
     def set_params(self, opt_state: Any, params: Params) -> Any:
         return opt_state.replace(params=params)
+
+
+def eval_params(optimizer: Any, opt_state: Any) -> Params:
+    """The parameters at which an optimizer, ours or a foreign one, is to be evaluated."""
+    return getattr(optimizer, "get_eval_params", optimizer.get_params)(opt_state)
 
 
 class LearnedOptimizer:

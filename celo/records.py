@@ -49,6 +49,73 @@ class Hyperparameter:
     help: str = ""
 
 
+LEARNING_RATE_SCHEDULE = (
+    Hyperparameter(
+        "schedule",
+        "str",
+        "constant",
+        choices=("constant", "cosine", "sqrt-decay", "exponential-decay", "piecewise-linear"),
+        help="how lr changes during a run",
+    ),
+    Hyperparameter(
+        "warmup_fraction",
+        "float",
+        0.0,
+        low=0.0,
+        high=1.0,
+        traceable=True,
+        help="cosine: part of the run for a ramp from 0",
+    ),
+    Hyperparameter(
+        "constant_fraction",
+        "float",
+        0.0,
+        low=0.0,
+        high=1.0,
+        traceable=True,
+        help="cosine: part of the run before the descent",
+    ),
+    Hyperparameter(
+        "min_learning_rate_mult",
+        "float",
+        0.0,
+        low=0.0,
+        traceable=True,
+        help="cosine: last value, as a fraction of lr",
+    ),
+    Hyperparameter(
+        "rampup_steps",
+        "float",
+        1000.0,
+        low=1.0,
+        traceable=True,
+        help="sqrt-decay: steps of the ramp to lr",
+    ),
+    Hyperparameter(
+        "lr_decay",
+        "float",
+        7e-5,
+        low=0.0,
+        high=1.0,
+        traceable=True,
+        help="exponential-decay: fraction lost in a step",
+    ),
+    Hyperparameter(
+        "times",
+        "str",
+        "10000/20000",
+        help="piecewise-linear: steps of the knots",
+    ),
+    Hyperparameter(
+        "factors",
+        "str",
+        "1/0.1",
+        help="piecewise-linear: factors of lr there",
+    ),
+)
+"""What `celo.optim.handcrafted` adds to every optimizer that has a learning rate."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """What "tuned" means for a hand-crafted optimizer.
@@ -80,6 +147,54 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class Page:
+    """What people should know of an optimizer beyond its settings; plain text, lines of <= 76.
+
+    Attributes:
+      mathematics: one update, in a few lines of formulas.
+      limits: what it cannot do, one sentence each.
+      verified: what this implementation was held against and how near it came, one sentence each.
+      recipe: learned: how published weights were meta-trained; empty means what their card says.
+    """
+
+    mathematics: str = ""
+    limits: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()
+    recipe: str = ""
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """How far the numbers of an optimizer depend on how its update was compiled.
+
+    The conformance suite allows this between programs that compute the same update, on top of its
+    own tolerance, and shows it wherever it was needed.
+
+    Attributes:
+      tolerance: fraction of the largest number in a leaf of the state.
+      reason: why the suite's own tolerance is too small.
+    """
+
+    tolerance: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class RuleException:
+    """A rule of the conformance suite that an optimizer does not keep, for a reason.
+
+    It is still applied: an exception from a rule that is kept is reported as a failure.
+
+    Attributes:
+      rule: its name, as in `celo plugins check`.
+      reason: shown instead of a failure.
+    """
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class OptimizerPlugin:
     """An optimizer, learned or hand-crafted.
 
@@ -98,6 +213,10 @@ class OptimizerPlugin:
       zoo_id: learned: the zoo entry that `name` without `@` means.
       phases: learned: the stages of meta-training.
       grid: hand-crafted: what `name` alone (tuned) runs.
+      page: what `celo plugins show` says beyond all this: a `Page`, or where one lies as TOML,
+        `"package:folder/file.toml"`, which is read on first use.
+      rounding: declared where rounding errors grow beyond the conformance suite's tolerance.
+      exceptions: rules of the conformance suite that it does not keep.
     """
 
     name: str
@@ -113,6 +232,9 @@ class OptimizerPlugin:
     zoo_id: str | None = None
     phases: tuple[Phase, ...] = ()
     grid: Grid | None = None
+    page: Page | str = Page()
+    rounding: Rounding | None = None
+    exceptions: tuple[RuleException, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +248,7 @@ class TaskPlugin:
       build: string target. Called as `build(name=..., data=..., **config)`; returns a
         `celo.protocol.Task`. `data` is a `celo.data.DataSelection`.
       config: keywords of `build`: the typed configuration.
-      data_set: name of the data set it needs.
+      data_set: name of the data set it needs; "" for none, its batches are then empty tuples.
       batch_size: rows of a training batch.
       parameters: number of trainable parameters.
       aliases: other names.

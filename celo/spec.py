@@ -5,7 +5,8 @@
 `parse` reads it, `check` holds it against the plugin's record, `OptimizerSpec.text` is its one
 canonical form. What stands before a first `:` is a SOURCE when what follows is not `identifier=`.
 WEIGHTS reaches to the next `:identifier=`, the next `+modifier` or the end, so that paths and
-`hf:org/name@revision` need no quoting.
+`hf:org/name@revision` need no quoting. Modifiers are applied from left to right
+(`celo.modifiers`); an ARG ends at the next `+letter`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from celo.errors import UsageError
+from celo.modifiers import Modifier, argument_value, modifier
 from celo.records import Hyperparameter, OptimizerPlugin, canonical_name
 
 Value = float | int | bool | str
@@ -141,18 +143,13 @@ def check(spec: OptimizerSpec, record: OptimizerPlugin) -> OptimizerSpec:
     """Holds a spec against the record it names.
 
     Returns:
-      the spec with the record's name and values of the declared types.
+      the spec with the record's name, values of the declared types and canonical arguments of
+      modifiers. Whether the optimizer that `+graft` names exists is for `celo.loading` to find.
 
     Raises:
-      UsageError: unknown hyperparameter, value of another type or out of range, weights for an
-        optimizer that has none, or a part that is not supported yet.
+      UsageError: unknown hyperparameter or modifier, value of another type or out of range, or
+        weights for an optimizer that has none.
     """
-    if spec.modifiers:
-        name = spec.modifiers[0][0]
-        raise UsageError(
-            f"the modifier '+{name}' is not supported by this version of celo",
-            hint=f"use {record.name!r} without '+{name}'",
-        )
     if spec.weights is not None and record.kind != "learned":
         raise UsageError(
             f"{record.name!r} is hand-crafted and has no weights, but '@{spec.weights}' was given",
@@ -164,7 +161,26 @@ def check(spec: OptimizerSpec, record: OptimizerPlugin) -> OptimizerSpec:
         spec,
         name=canonical_name(record.name),
         hyperparameters=tuple(sorted(values.items())),
+        modifiers=tuple(
+            (found.name, _canonical_argument(found, text))
+            for found, text in ((modifier(name), text) for name, text in spec.modifiers)
+        ),
     )
+
+
+def _canonical_argument(found: Modifier, text: str | None) -> str | None:
+    value = argument_value(found, text)
+    if value is None or found.argument is None:
+        return None
+    if found.argument.type != "optimizer":
+        return format_value(value)
+    other = parse(str(value))
+    if other.weights is not None:
+        raise UsageError(
+            f"+{found.name} takes a hand-crafted optimizer, and {value!r} names weights",
+            hint=f"for example: {found.example}",
+        )
+    return other.text
 
 
 def _take_source(text: str) -> tuple[str | None, str]:

@@ -65,7 +65,7 @@ def _losses(example: str, **environment: str) -> list[float]:
 
 def test_examples_are_short() -> None:
     for path in (REPOSITORY / "examples").glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 40, path
+        assert len(path.read_text().splitlines()) < 60, path
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from celo.errors import UsageError
-from celo.records import Hyperparameter, OptimizerPlugin
+from celo.modifiers import MODIFIERS
+from celo.records import Hyperparameter, OptimizerPlugin, canonical_name
 from celo.spec import OptimizerSpec, check, parse, parse_list
 
 RECORD = OptimizerPlugin(
@@ -93,6 +94,36 @@ def test_values_get_their_declared_types() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("toy+l2:1e-4", "toy+l2:0.0001"),
+        ("toy+L2:.0001", "toy+l2:0.0001"),
+        ("toy+clip", "toy+clip:3.0"),
+        ("toy+clip:3", "toy+clip:3.0"),
+        ("toy:lr=1e+0+wd:1e+0", "toy:lr=1.0+wd:1.0"),
+        ("toy+accumulate:4.0+Skip_NonFinite", "toy+accumulate:4+skip-nonfinite"),
+        ("toy+graft:Adam:lr=1e-2,b1=0.5+clip", "toy+graft:adam:b1=0.5,lr=0.01+clip:3.0"),
+        ("toy+graft:optax:lion", "toy+graft:optax:lion"),
+        ("toy+schedule:Cosine", "toy+schedule:cosine"),
+        ("toy+clip:1+clip:1", "toy+clip:1.0+clip:1.0"),
+    ],
+)
+def test_modifiers_have_one_canonical_text(text: str, canonical: str) -> None:
+    (spec,) = parse_list([text])
+    checked = check(spec, RECORD)
+    assert checked.text == canonical
+    assert check(parse(canonical), RECORD) == checked
+
+
+def test_records_of_modifiers_are_complete() -> None:
+    for found in MODIFIERS:
+        assert found.name == canonical_name(found.name)
+        ((name, argument),) = parse("toy" + found.example).modifiers
+        assert name == found.name and (argument is None) == (found.argument is None)
+        check(parse("toy" + found.example), RECORD)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("toy:rate=1", "no hyperparameter 'rate'"),
@@ -104,7 +135,19 @@ def test_values_get_their_declared_types() -> None:
         ("toy:nesterov=1", "true or false"),
         ("toy:mode=c", "one of a, b"),
         ("toy@x", "has no weights"),
-        ("toy+wd:1", "not supported by this version"),
+        ("toy+wd", r"\+wd needs a number of at least 0"),
+        ("toy+clip:x", r"\+clip needs a positive number, got 'x'"),
+        ("toy+clip:0", r"\+clip needs a positive number, got '0'"),
+        ("toy+clip:inf", r"\+clip needs a positive number, got 'inf'"),
+        ("toy+clipnorm", r"\+clipnorm needs a positive number"),
+        ("toy+l2:-1", r"\+l2 needs a number of at least 0, got '-1'"),
+        ("toy+accumulate:0", r"\+accumulate needs a whole number of at least 1, got '0'"),
+        ("toy+accumulate:1.5", r"\+accumulate needs a whole number of at least 1, got '1.5'"),
+        ("toy+schedule:sawtooth", "one of cosine, .*, got 'sawtooth'"),
+        ("toy+schedule", r"\+schedule needs one of cosine"),
+        ("toy+skip-nonfinite:3", r"\+skip-nonfinite takes no argument, got '3'"),
+        ("toy+graft:adam@x", "takes a hand-crafted optimizer, and 'adam@x' names weights"),
+        ("toy+decay:1", r"unknown modifier '\+decay'"),
     ],
 )
 def test_wrong_values_are_named(text: str, message: str) -> None:

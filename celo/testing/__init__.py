@@ -19,7 +19,7 @@ from celo.testing.checks import (
     task_results,
 )
 from celo.testing.data_rules import DATA_RULES
-from celo.testing.rules import ConformanceError, Result, Rule
+from celo.testing.rules import ConformanceError, ConformanceWarning, Result, Rule
 from celo.testing.task_rules import (
     ABSTRACT_TASK_RULES,
     COMPILED_TASK_RULES,
@@ -34,6 +34,7 @@ __all__ = [
     "OPTIMIZER_RULES",
     "TASK_RULES",
     "ConformanceError",
+    "ConformanceWarning",
     "Result",
     "Rule",
     "check_data",

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 from celo.protocol import LearnedOptimizer, Optimizer, Task
 from celo.testing.data_rules import DATA_RULES, DataSubject, find_data
 from celo.testing.optimizer_subject import OptimizerSubject, subject_of
-from celo.testing.rules import Result, Rule, apply_rules, require
+from celo.testing.rules import (
+    ConformanceWarning,
+    Result,
+    Rule,
+    apply_rules,
+    require,
+    with_exceptions,
+)
 from celo.testing.state_rules import STATE_RULES
 from celo.testing.task_rules import TASK_RULES, TaskSubject, task_subject
 from celo.testing.transform_rules import TRANSFORM_RULES
@@ -38,6 +46,9 @@ def check_optimizer(
     Returns:
       One result a rule, in order; none of them failed.
 
+    Warns:
+      ConformanceWarning: for every rule that its record declares an exception from.
+
     Raises:
       ConformanceError: an `AssertionError` that names every broken rule and the leaf.
       UsageError: the spec names nothing that is installed.
@@ -45,6 +56,10 @@ def check_optimizer(
     results = optimizer_results(optimizer, rules)
     label = optimizer if isinstance(optimizer, str) else optimizer.name
     require(str(label), results)
+    for result in results:
+        if result.status == "exempt":
+            message = f"{label} is exempt from {result.rule}: {result.message}"
+            warnings.warn(message, ConformanceWarning, stacklevel=2)
     return results
 
 
@@ -52,7 +67,9 @@ def optimizer_results(
     optimizer: str | Optimizer | LearnedOptimizer, rules: Rules = None
 ) -> list[Result]:
     """As `check_optimizer`, failures among the results instead of raised."""
-    return apply_rules(_listed(rules, OPTIMIZER_RULES), subject_of(optimizer))
+    subject = subject_of(optimizer)
+    results = apply_rules(_listed(rules, OPTIMIZER_RULES), subject)
+    return with_exceptions(results, subject.exceptions, OPTIMIZER_RULES)
 
 
 def check_task(task: str | Task, rules: Rules = None) -> list[Result]:
@@ -109,15 +126,15 @@ def results_by_name(name: str) -> tuple[str, list[Result]]:
       UnknownNameError: nothing does.
       BrokenPluginError: its implementation cannot be imported.
     """
-    from celo import registry
+    from celo import loading, registry
     from celo.errors import UnknownNameError
     from celo.spec import parse
 
     spec = parse(name)
     try:
-        registry.optimizer(spec.name, spec.source)
+        loading.find(spec)
     except UnknownNameError as unknown:
-        if spec.hyperparameters or spec.weights:
+        if spec.hyperparameters or spec.weights or spec.modifiers:
             raise
         for kind, find, results in (
             ("task", registry.task, task_results),

@@ -22,20 +22,18 @@ def environment_with_devices() -> dict[str, str]:
 
 
 def main(texts: list[str]) -> int:
-    """Applies the rule about sharding to optimizers by name; prints what failed."""
+    """Applies the rule about sharding to optimizers by name; prints what failed, and remarks."""
     from celo.testing.optimizer_subject import find_optimizer
     from celo.testing.rules import apply_rules
     from celo.testing.transform_rules import SHARDING
 
-    failed = [
-        (text, result.message)
-        for text in texts
-        for result in apply_rules([SHARDING], find_optimizer(text))
-        if result.status != "ok"
+    results = [
+        (text, result) for text in texts for result in apply_rules([SHARDING], find_optimizer(text))
     ]
-    for text, message in failed:
-        print(f"{text}: {message}" if len(texts) > 1 else message)
-    return 1 if failed else 0
+    for text, result in results:
+        if result.message:
+            print(f"{text}: {result.message}" if len(texts) > 1 else result.message)
+    return 1 if any(result.status != "ok" for _, result in results) else 0
 
 
 if __name__ == "__main__":

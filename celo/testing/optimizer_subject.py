@@ -11,11 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from celo import registry
-from celo.loading import build_learned
+from celo.loading import build_learned, constructor, find
 from celo.protocol import LearnedOptimizer, Optimizer, Params, PyTree
-from celo.records import Hyperparameter, OptimizerPlugin
-from celo.spec import check, parse
+from celo.records import Hyperparameter, OptimizerPlugin, Rounding, RuleException
 from celo.testing.compiling import compiled
 
 NUM_STEPS = 10
@@ -93,6 +91,8 @@ class OptimizerSubject:
       thetas: two sets of meta-parameters; (None, None) for a hand-crafted one.
       hypers: two values of every traceable hyperparameter.
       text: spec under which another process finds it; None for a bare object.
+      rounding: what its record allows between programs that compute the same.
+      exceptions: rules that it does not keep, by its record.
       traces: how often `step` was traced.
     """
 
@@ -102,6 +102,8 @@ class OptimizerSubject:
     thetas: tuple[PyTree, PyTree] = (None, None)
     hypers: tuple[Hypers, Hypers] = field(default_factory=lambda: ({}, {}))
     text: str | None = None
+    rounding: Rounding | None = None
+    exceptions: tuple[RuleException, ...] = ()
     traces: int = 0
 
     @functools.cached_property
@@ -179,10 +181,8 @@ def find_optimizer(text: str) -> OptimizerSubject:
       UsageError: no optimizer has this name, or the spec does not fit it.
       BrokenPluginError: its implementation cannot be imported.
     """
-    spec = parse(text)
-    found = registry.optimizer(spec.name, spec.source)
-    spec = check(spec, found.record)
-    build = registry.resolve(found.record.build)
+    spec, found = find(text)
+    build = constructor(spec, found)
     fixed = dict(spec.hyperparameters)
     hypers = _two_values(found.record, fixed)
     if found.record.kind == "hand-crafted":
@@ -191,6 +191,8 @@ def find_optimizer(text: str) -> OptimizerSubject:
             make=lambda theta, hypers: build(**{**fixed, **hypers}),
             hypers=hypers,
             text=text,
+            rounding=found.record.rounding,
+            exceptions=found.record.exceptions,
         )
     lopt = build(**fixed)
     theta, other = _random_thetas(lopt)
@@ -203,6 +205,8 @@ def find_optimizer(text: str) -> OptimizerSubject:
         thetas=(theta, other),
         hypers=hypers,
         text=text,
+        rounding=found.record.rounding,
+        exceptions=found.record.exceptions,
     )
 
 

@@ -56,10 +56,11 @@ def _form(leaf: Any) -> str:
     return "weak" if weak else "strong"
 
 
-def _jit_equals_eager(subject: OptimizerSubject) -> None:
+def _jit_equals_eager(subject: OptimizerSubject) -> str:
     _, inputs = problem(SEEDS[0])
     eager = advance(subject.plain, subject.first, inputs)
-    expect_close(subject.first_update, eager, "the state after a compiled update")
+    what = "the state after a compiled update"
+    return expect_close(subject.first_update, eager, what, subject.rounding)
 
 
 def _pure(subject: OptimizerSubject) -> None:
@@ -79,7 +80,7 @@ def _traced_num_steps(subject: OptimizerSubject) -> None:
     expect_close(state, subject.first, "the state after an init with traced num_steps")
 
 
-def _vmap_over(subject: OptimizerSubject, name: str) -> None:
+def _vmap_over(subject: OptimizerSubject, name: str) -> str:
     """Holds the vmapped run `name`, and the one it differs from, against single runs."""
     if name not in subject.lanes:
         missing = {"hyperparameters": "no traceable hyperparameter", "theta": "hand-crafted"}
@@ -97,24 +98,27 @@ def _vmap_over(subject: OptimizerSubject, name: str) -> None:
         for tree, other, axis in zip(base, lane, axes, strict=True)
     ]
     jax.eval_shape(jax.vmap(subject.run_lane, in_axes=(axes,)), Lane(*stacked))
+    remark = ""
     for which in ("base", name):
         found, alone = subject.vmapped_lanes[which], subject.single_lane(which)
-        expect_close(found, alone, f"the vmapped run {which!r}")
+        what = f"the vmapped run {which!r}"
+        remark = expect_close(found, alone, what, subject.rounding) or remark
+    return remark
 
 
-def _vmap_seeds(subject: OptimizerSubject) -> None:
-    _vmap_over(subject, "seed")
+def _vmap_seeds(subject: OptimizerSubject) -> str:
+    return _vmap_over(subject, "seed")
 
 
-def _vmap_hyperparameters(subject: OptimizerSubject) -> None:
-    _vmap_over(subject, "hyperparameters")
+def _vmap_hyperparameters(subject: OptimizerSubject) -> str:
+    return _vmap_over(subject, "hyperparameters")
 
 
-def _vmap_theta(subject: OptimizerSubject) -> None:
-    _vmap_over(subject, "theta")
+def _vmap_theta(subject: OptimizerSubject) -> str:
+    return _vmap_over(subject, "theta")
 
 
-def _scan(subject: OptimizerSubject) -> None:
+def _scan(subject: OptimizerSubject) -> str:
     _, inputs = problem(SEEDS[0])
     expected = subject.first
     for _ in range(3):
@@ -127,7 +131,8 @@ def _scan(subject: OptimizerSubject) -> None:
         body = lambda carry, _: (advance(subject.plain, carry, inputs), None)  # noqa: E731
         return jax.lax.scan(body, state, length=3)[0]
 
-    expect_close(compiled(run)(subject.first), expected, "the state after a scan of 3 updates")
+    what = "the state after a scan of 3 updates"
+    return expect_close(compiled(run)(subject.first), expected, what, subject.rounding)
 
 
 def _bfloat16(subject: OptimizerSubject) -> None:
@@ -138,7 +143,8 @@ def _bfloat16(subject: OptimizerSubject) -> None:
         return state, advance(subject.plain, state, inputs)
 
     first, second = jax.eval_shape(run, params, inputs)
-    expect_same_form(first.params, params, "the state of bfloat16 parameters after init")
+    kept = jax.eval_shape(subject.plain.get_params, first)
+    expect_same_form(kept, params, "bfloat16 parameters after init")
     expect_same_form(second, first, "the state of bfloat16 parameters after an update")
     expect_finite(compiled(run)(params, inputs)[1], "the state of bfloat16 parameters")
 
@@ -164,14 +170,13 @@ def _donation(subject: OptimizerSubject) -> None:
         expect(leaf.is_deleted(), f"'params|{path}' was donated, but its memory was not used")
 
 
-def _sharding(subject: OptimizerSubject) -> None:
+def _sharding(subject: OptimizerSubject) -> str:
     try:
         devices = jax.devices("cpu")
     except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
         devices = []
     if len(devices) < DEVICES:
-        _sharding_elsewhere(subject)
-        return
+        return _sharding_elsewhere(subject)
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     mesh = Mesh(devices[:DEVICES], ("d",))
@@ -200,10 +205,11 @@ def _sharding(subject: OptimizerSubject) -> None:
             f"'params|{path}' was sharded as {want[path].sharding.spec} and comes back as "
             f"{getattr(leaf.sharding, 'spec', leaf.sharding)}",
         )
-    expect_close(new, subject.first_update, "the state after an update of sharded parameters")
+    what = "the state after an update of sharded parameters"
+    return expect_close(new, subject.first_update, what, subject.rounding)
 
 
-def _sharding_elsewhere(subject: OptimizerSubject) -> None:
+def _sharding_elsewhere(subject: OptimizerSubject) -> str:
     """The same rule in a process that has enough devices."""
     if subject.text is None:
         raise NotApplicable(
@@ -214,8 +220,10 @@ def _sharding_elsewhere(subject: OptimizerSubject) -> None:
     child = subprocess.run(
         command, env=environment_with_devices(), capture_output=True, text=True, timeout=300
     )
-    lines = [*child.stdout.strip().splitlines(), *child.stderr.strip().splitlines()]
+    said = child.stdout.strip().splitlines()
+    lines = [*said, *child.stderr.strip().splitlines()]
     expect(child.returncode == 0, lines[-1] if lines else f"exit code {child.returncode}")
+    return said[-1] if said else ""
 
 
 SHARDING = Rule(

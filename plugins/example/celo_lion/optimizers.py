@@ -26,7 +26,7 @@ def lion(
 ) -> Optimizer:
     """Lion; the hyperparameters are those of its record, `lr` may be traced."""
     transform = optax.lion(learning_rate=lr, b1=b1, b2=b2, weight_decay=weight_decay)
-    return from_optax(transform, name="lion")
+    return from_optax(transform, name="lion-cub")
 
 
 class TensorSteps(LearnedOptimizer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from celo.records import DataSet, Grid, Hyperparameter, OptimizerPlugin, Suite, TaskPlugin
 
 LION = OptimizerPlugin(
-    name="lion",
+    name="lion-cub",
     kind="hand-crafted",
     summary="sign of an interpolated momentum",
     build="celo_lion.optimizers:lion",

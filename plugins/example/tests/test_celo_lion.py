@@ -14,10 +14,10 @@ import celo
 from celo import registry
 from celo.testing import check_data, check_optimizer, check_task
 
-OPTIMIZERS = ["lion:lr=0.01", "tensor-steps@random:0"]
+OPTIMIZERS = ["lion-cub:lr=0.01", "tensor-steps@random:0"]
 
 
-@pytest.mark.parametrize("name", ["lion", "tensor-steps"])
+@pytest.mark.parametrize("name", ["lion-cub", "tensor-steps"])
 def test_the_optimizers_keep_the_contract(name: str) -> None:
     check_optimizer(name)
 
