@@ -1,6 +1,6 @@
 """Shampoo beside first-order optimizers on a VGG-like network of 4.7 M parameters (CIFAR-10).
 
-    CELO_DATA_DIR=... python benchmarks/shampoo.py [--steps 50] [--optimizers TEXT ...]
+    CELO_DATA_DIR=... python benchmarks/shampoo.py [--steps 100] [--optimizers TEXT ...]
 
 Every optimizer starts from the same parameters and sees the same batches, one compiled step at a
 time (convolutions inside a loop are slow on a CPU). Prints the loss on the way, seconds a step, and
@@ -27,7 +27,7 @@ from celo.tasks.conv import plain_convolution
 from celo.tasks.image_task import cross_entropy
 
 WIDTHS = ((64, 64), (128, 128), (256, 256), (512, 512))
-OPTIMIZERS = ["sgd:lr=0.03", "adam:lr=0.001", "shampoo:lr=0.003", "shampoo:lr=0.01"]
+OPTIMIZERS = ["sgd:lr=0.03", "adam:lr=0.0003", "shampoo:lr=0.003"]
 
 
 def init(key: jax.Array) -> Params:
@@ -79,14 +79,14 @@ def train(optimizer: Optimizer, params: Params, batches: list[Batch]) -> dict[st
         "losses": losses,
         "seconds": statistics.median(seconds),
         "compilation": compilation,
-        "loops": program.as_text().count(" while("),
+        "loops": (program.as_text() or "").count(" while("),
         "state": state,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--optimizers", nargs="+", default=OPTIMIZERS)
     arguments = parser.parse_args()

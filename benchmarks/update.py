@@ -1,6 +1,7 @@
 """One update of every optimizer beside jitted, donated `optax.adam` on the same parameters.
 
     CELO_ZOO_PATH=... python benchmarks/update.py [--mlp] [--optimizers celo,adam] [--turns 5]
+    python benchmarks/update.py --mlp --write docs/optimizers/cost.csv && python docs/generate.py
 
 Updates run inside one compiled loop, as in training. Each optimizer takes turns with Adam, and its
 figure is the median over turns of the ratio to the Adam of the same turn. Learned optimizers whose
@@ -10,10 +11,14 @@ weights are not on this machine run with random ones: the cost is the same.
 from __future__ import annotations
 
 import argparse
+import datetime
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +29,7 @@ import celo
 from celo import registry
 from celo.errors import WeightsError
 from celo.optim import from_optax
+from celo.pages import Cost, write_costs
 from celo.protocol import Optimizer
 
 MLP = (3072, *[1024] * 7, 10)
@@ -45,7 +51,7 @@ def tree_of_a_hundred_leaves() -> Any:
     """Twelve transformer blocks of eight leaves, and four leaves around them."""
     shapes = {"qkv": (64, 192), "out": (64, 64), "up": (64, 256), "down": (256, 64)}
     block = {name: {"w": s, "b": s[1:]} for name, s in shapes.items()}
-    tree = {f"block_{i:02d}": block for i in range(12)}
+    tree: dict[str, Any] = {f"block_{i:02d}": block for i in range(12)}
     tree["around"] = {"embed": (100, 64), "head": (64, 100), "scale": (64,), "shift": (64,)}
     is_shape = lambda x: isinstance(x, tuple)  # noqa: E731
     return jax.tree.map(
@@ -76,8 +82,15 @@ def load(name: str) -> Optimizer:
         return celo.load(f"{name}@random:0")
 
 
-def measure(name: str, params: Any, updates: int, turns: int) -> str:
-    """One row of the table."""
+def machine() -> str:
+    """What it was measured on, in one line."""
+    device = jax.devices()[0].device_kind
+    where = f"{os.cpu_count()} cores, {platform.machine()}" if device == "cpu" else device
+    return f"{where}, {platform.system()}, jax {jax.__version__}"
+
+
+def measure(name: str, params: Any, updates: int, turns: int) -> tuple[str, Cost]:
+    """One row of the table, and what of it is kept."""
     count = sum(p.size for p in jax.tree.leaves(params))
     programs: list[Any] = []
     states: list[Any] = []
@@ -102,9 +115,19 @@ def measure(name: str, params: Any, updates: int, turns: int) -> str:
     began = time.perf_counter()
     lowered(load(name), tree_of_a_hundred_leaves(), 1)[1].compile()
     seconds = time.perf_counter() - began
-    return (
+    row = (
         f"{name:22s} {middle:10.2f} {ratio:7.1f} {state_bytes / count - 4:13.1f} "
         f"{temp / count:12.1f} {temp / (4 * count):8.1f} {seconds:9.1f} s"
+    )
+    return row, Cost(
+        optimizer=name,
+        device=jax.default_backend(),
+        adam_ratio=round(ratio, 2),
+        temp_bytes_per_parameter=round(temp / count, 1),
+        compile_seconds=round(seconds, 1),
+        parameters=count,
+        machine=machine(),
+        date=datetime.date.today().isoformat(),
     )
 
 
@@ -115,6 +138,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=1, help="runs vmapped side by side")
     parser.add_argument("--updates", type=int, default=5, help="updates a turn")
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--write", type=Path, metavar="CSV", help="adds what was measured to it")
     arguments = parser.parse_args()
     names = [n for n in arguments.optimizers.split(",") if n]
     names = names or [found.name for found in registry.optimizers()]
@@ -126,7 +150,10 @@ def main() -> None:
         f"{'temp B/param':>12s} {'x params':>8s} {'100 leaves':>11s}"
     )
     for name in names:
-        print(measure(name, params, arguments.updates, arguments.turns), flush=True)
+        row, cost = measure(name, params, arguments.updates, arguments.turns)
+        print(row, flush=True)
+        if arguments.write:
+            write_costs(arguments.write, [cost])
 
 
 if __name__ == "__main__":

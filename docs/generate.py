@@ -31,15 +31,21 @@ hand. `celo plugins show NAME` prints the same, for other people's optimizers to
 
 How to read them: `p` is a leaf of the parameters, `g` its gradient, `t` the number of updates done
 before this one unless said otherwise; `<-` assigns; products, roots and quotients are elementwise.
-Memory is that of the state without the parameters, in bytes for every parameter ({tree},
-float32). Cost is the time of one update in units of `optax.adam`'s, measured side by side by
+Golden files hold inputs and results of the published implementations (float32, CPU); the tests
+compare with them where they are. All optimizers keep the rules of `celo plugins check`, but for
+exceptions that their pages name.
+
+Memory is that of the state without the parameters, in bytes for every parameter, on float32
+parameters of an {tree}. Cost is the time of one update over that of
+`optax.adam`, measured side by side by
 `python benchmarks/update.py --mlp --write docs/optimizers/cost.csv`."""
 
 
 def ours() -> list[OptimizerPlugin]:
-    """The optimizers that this package brings."""
+    """The optimizers that this package brings, learned ones first."""
     found = registry.optimizers()
-    return [f.record for f in found if f.origin.distribution == registry.FIRST_PARTY]
+    records = [f.record for f in found if f.origin.distribution == registry.FIRST_PARTY]
+    return sorted(records, key=lambda record: (record.kind != "learned", record.name))
 
 
 def pages(memories: Mapping[str, Memory], costs: tuple[Cost, ...]) -> dict[str, str]:

@@ -27,6 +27,10 @@ def data_dir() -> Path:
     return _existing(_SHARED / "data", "real data sets")
 
 
+def third_party_dir() -> Path:
+    return _existing(_SHARED / "third_party", "packages of other people")
+
+
 def _existing(path: Path, what: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{what} are not on this machine: {path} is missing", allow_module_level=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from celo.cli.listing import add_show, origin, print_list
+from celo.cli.listing import origin, print_list
 from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from celo.pages import Document
     from celo.records import OptimizerPlugin
     from celo.registry import Found
 
@@ -43,39 +46,53 @@ def _find(name: str) -> Found[OptimizerPlugin]:
     return find(name)[1]
 
 
-def _print_record(found: Found[OptimizerPlugin]) -> None:
-    from celo.spec import format_value
+@command.command("show")
+@click.argument("name", shell_complete=names_of("optimizers"))
+@click.option("--measure", is_flag=True, help="Measure the memory of its state too: imports JAX.")
+@format_option("auto", "json")
+def show(name: str, measure: bool, format_: str) -> None:
+    """The page of the optimizer NAME: mathematics, settings, weights, limits, verification."""
+    from celo.pages import as_text, document, page_of
 
-    record = found.record
-    facts = [
-        ("name", ", ".join((record.name, *record.aliases))),
-        ("kind", record.kind),
-        ("summary", record.summary),
-        ("reads", ", ".join(("gradients", *record.reads))),
-        ("weights", record.zoo_id or "-"),
-        ("citation", record.citation or "-"),
-        ("from", origin(found)),
-        ("code", record.build),
-    ]
-    for phase in record.phases:
-        frozen = ", ".join(phase.frozen) or "nothing"
-        facts.append((f"phase {phase.number}", f"{phase.summary} (frozen: {frozen})"))
-    if record.grid:
-        values = ", ".join(format_value(value) for value in record.grid.values)
-        facts.append(("tuned over", f"{record.grid.hyperparameter} in {values}"))
-        facts.append(("", f"source: {record.grid.source}"))
-    if record.rounding:
-        allowed = f"{record.rounding.tolerance:g} of the largest number in a leaf"
-        facts.append(("rounding", f"{allowed}: {record.rounding.reason}"))
-    facts += [(f"exempt from {e.rule}", e.reason) for e in record.exceptions]
-    print_table(["", record.name], facts)
-    if record.hyperparameters:
-        rows = [
-            (h.name, h.type, format_value(h.default), _range(h.low, h.high, h.choices), h.help)
-            for h in record.hyperparameters
-        ]
-        click.echo("")
-        print_table(["hyperparameter", "type", "default", "range", "meaning"], rows)
+    found = _find(name)
+    memory = None
+    if measure:
+        from celo.pages.measuring import measure_memory
+
+        memory = measure_memory(name)
+    if format_ == "json":
+        declared = {**_as_json(found), "page": asdict(page_of(found.record))}
+        print_json({"schema": 1, **declared, "memory": memory and asdict(memory)})
+        return
+    page = document(found.record, memory=memory)
+    if sys.stdout is not None and sys.stdout.isatty():
+        _draw(page)
+    else:
+        click.echo(as_text(page), nl=False)
+    click.echo(f"\nfrom {origin(found)}")
+
+
+def _draw(page: Document) -> None:
+    """A page on a terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from celo.pages.document import Formulas, Table
+    from celo.pages.rendering import markdown_block
+
+    console = Console()
+    console.print(Markdown(f"# {page.title}\n\n{page.summary}"))
+    for section in page.sections:
+        console.print("", Markdown(f"## {section.title}"))
+        for block in section.blocks:
+            if isinstance(block, Table):
+                # Rich's Markdown would cut long names short.
+                print_table(block.columns, block.rows, numeric=block.numeric)
+            elif isinstance(block, Formulas):
+                lines = textwrap.indent(block.text.rstrip(), "    ")
+                console.print("", lines, sep="\n", markup=False, highlight=False, style="bold")
+            else:
+                console.print(Markdown(markdown_block(block)))
 
 
 @command.command("modifiers")
@@ -149,23 +166,5 @@ def new(name: str, learned: bool, output: Path, format_: str) -> None:
     say(f"try it: pip install -e {written.folder} && celo plugins show {name}")
 
 
-def _range(low: float | None, high: float | None, choices: tuple[str, ...]) -> str:
-    if choices:
-        return "|".join(choices)
-    if low is None and high is None:
-        return "-"
-    return f"{'' if low is None else f'{low:g}'}..{'' if high is None else f'{high:g}'}"
-
-
 def _as_json(found: Found[OptimizerPlugin]) -> dict[str, Any]:
     return {**asdict(found.record), "origin": asdict(found.origin), "status": "ok"}
-
-
-add_show(
-    command,
-    "optimizers",
-    _find,
-    as_json=_as_json,
-    as_text=_print_record,
-    help="Everything that is declared about the optimizer NAME.",
-)

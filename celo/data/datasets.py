@@ -90,8 +90,9 @@ class _BatchIterator:
         return self
 
     def __next__(self) -> Batch:
-        table = self._datasets.table(self._split)
-        with self._lock:
+        # Some tasks draw a batch to learn its shape, in the middle of a traced init.
+        with jax.ensure_compile_time_eval(), self._lock:
+            table = self._datasets.table(self._split)
             position = self._next % _BLOCK
             if position == 0:
                 self._block = np.asarray(
@@ -99,7 +100,7 @@ class _BatchIterator:
                 )
             indices = self._block[position]
             self._next += 1
-        return table.decode({name: array[indices] for name, array in table.arrays.items()})
+            return table.decode({name: array[indices] for name, array in table.arrays.items()})
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4))

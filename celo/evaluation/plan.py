@@ -16,7 +16,15 @@ from celo.errors import CeloError, DataMissingError, UsageError
 from celo.evaluation.cells import CellKey, DataIdentity, Schedule
 from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
 from celo.evaluation.store import Run, RunSettings
-from celo.loading import FOREIGN, find, find_task, is_random, numerics_version, random_seed, weights_of
+from celo.loading import (
+    FOREIGN,
+    find,
+    find_task,
+    is_random,
+    numerics_version,
+    random_seed,
+    weights_of,
+)
 from celo.records import Batching, OptimizerPlugin, TaskPlugin
 from celo.registry import Found
 from celo.spec import OptimizerSpec, parse_list

@@ -19,6 +19,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+import jax
+
 from celo.errors import BrokenPluginError, UnknownNameError, UsageError
 from celo.guard import silent_stdout
 from celo.optim.optax_catalogue import REQUIRED, our_name
@@ -195,7 +197,9 @@ def _optimizers() -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _bases() -> tuple[type, type]:
-    return imported("optimizers.base").Optimizer, imported("learned_optimizers.base").LearnedOptimizer
+    return imported("optimizers.base").Optimizer, imported(
+        "learned_optimizers.base"
+    ).LearnedOptimizer
 
 
 def _is_learned(cls: type) -> bool:
@@ -283,6 +287,8 @@ class _Adapted(Optimizer):
         is_valid: Any = False,
         **kwargs: Any,
     ) -> PyTree:
+        if key is None:  # some of theirs split it whether they use it or not
+            key = jax.random.fold_in(jax.random.PRNGKey(0), opt_state.iteration)
         known = {"loss": loss, "model_state": model_state, "key": key, "is_valid": is_valid}
         accepted = _accepted(self._optimizer.update, known)
         new = self._optimizer.update(opt_state, grad, **accepted)

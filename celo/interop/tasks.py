@@ -50,7 +50,8 @@ def find(name: str) -> Found[TaskPlugin]:
     """
     exact = pick("task", name, *_makers())
     maker = _makers()[0][exact]
-    task = build(f"{SOURCE}:{exact}", DataSelection(), target=exact)
+    # Some of them draw a batch to learn its shape; a record must not need the real data.
+    task = build(f"{SOURCE}:{exact}", DataSelection(synthetic=True), target=exact)
     params, _ = jax.eval_shape(task.init_with_state, jax.random.PRNGKey(0))
     target = f"{__name__}:build"
     record = TaskPlugin(
@@ -59,7 +60,7 @@ def find(name: str) -> Found[TaskPlugin]:
         summary=(inspect.getdoc(maker) or exact).splitlines()[0].rstrip("."),
         build=target,
         data_set=task.data_set,
-        batch_size=task.datasets.batch_size if task.data_set else 0,
+        batch_size=_rows(task.datasets.abstract_batch) if task.data_set else 0,
         parameters=sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)),
         config={"target": exact},
         citation=f"{maker.__module__}.{exact} {version()}",
@@ -67,6 +68,10 @@ def find(name: str) -> Found[TaskPlugin]:
         numerics_version=int(version().rpartition("+")[2], 16) if "+" in version() else 0,
     )
     return Found(record, Origin(PACKAGE, version(), target))
+
+
+def _rows(batch: PyTree) -> int:
+    return jax.tree.leaves(batch)[0].shape[0]
 
 
 def build(name: str, data: DataSelection, *, target: str) -> ForeignTask:
@@ -210,8 +215,9 @@ def _images(
             f"{', '.join(f'{key}={value}' for key, value in others.items())}"
         )
     grayscale = bool(convert_to_black_and_white)
+    height, width = image_size
     name = registry.data_set(datasetname).record.name
-    return name, image_datasets(name, batch_size, tuple(image_size), grayscale, selection)
+    return name, image_datasets(name, batch_size, (height, width), grayscale, selection)
 
 
 class ForeignTask(Task):

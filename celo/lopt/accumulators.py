@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from celo.lopt.leaves import LeafShape, leaf_shape
+from celo.lopt.leaves import LeafShape, leaf_shape, zeros_alike
 from celo.protocol import Params, PyTree, state_record
 
 DecayArray: TypeAlias = np.ndarray | jax.Array
@@ -135,14 +135,17 @@ def init_factored(params: Params, count: int) -> Factored:
     leaves, structure = jax.tree.flatten(params)
     shapes = [leaf_shape(jnp.shape(leaf)) for leaf in leaves]
 
-    def tree(parts: list[tuple[int, ...]]) -> PyTree:
-        return structure.unflatten([jnp.zeros((*part, count), jnp.float32) for part in parts])
+    def average(leaf: jax.Array, without: int | None = None) -> jax.Array:
+        return zeros_alike(leaf, dtype=jnp.float32, without=without, count=count)
 
-    return Factored(
-        v_row=tree([s.row_shape if s.factored else (0,) for s in shapes]),
-        v_col=tree([s.col_shape if s.factored else (0,) for s in shapes]),
-        v_diag=tree([(0,) if s.factored else s.shape for s in shapes]),
-    )
+    def empty() -> jax.Array:
+        return jnp.zeros((0, count), jnp.float32)
+
+    pairs = list(zip(leaves, shapes, strict=True))
+    v_row = [average(x, s.d0) if s.factored else empty() for x, s in pairs]
+    v_col = [average(x, s.d1) if s.factored else empty() for x, s in pairs]
+    v_diag = [empty() if s.factored else average(x) for x, s in pairs]
+    return Factored(*(structure.unflatten(part) for part in (v_row, v_col, v_diag)))
 
 
 def update_momentum(old: Momentum, grads: Params, decay: DecayArray) -> Momentum:
@@ -230,4 +233,4 @@ def _safe_rsqrt(x: jax.Array) -> jax.Array:
 
 
 def _zeros(params: Params, count: int) -> PyTree:
-    return jax.tree.map(lambda p: jnp.zeros((*jnp.shape(p), count), jnp.result_type(p)), params)
+    return jax.tree.map(lambda p: zeros_alike(p, count=count), params)

@@ -252,9 +252,7 @@ def with_our_names(values: dict[str, Any]) -> dict[str, Any]:
     return {our_name(name): value for name, value in values.items()}
 
 
-def check_complete(
-    found: OptimizerPlugin, given: dict[str, Any], source: str = SOURCE
-) -> None:
+def check_complete(found: OptimizerPlugin, given: dict[str, Any], source: str = SOURCE) -> None:
     """Refuses what lacks a hyperparameter that its library gives no default.
 
     Args:

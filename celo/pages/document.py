@@ -13,6 +13,7 @@ from celo.spec import format_value
 
 if TYPE_CHECKING:
     from celo.pages.measuring import Memory
+    from celo_zoo import Card
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def document(
         ("Settings", _settings(record)),
         ("Weights", _weights(record, page)),
         ("Known limits", _bullets(_limits(record, page))),
-        ("How far it was verified", _bullets(page.verified)),
+        ("How far it was verified", _bullets(_verified(record, page))),
         ("Where it comes from", [Bullets(_origin(record))]),
     )
     return Document(
@@ -140,20 +141,18 @@ def _settings(record: OptimizerPlugin) -> list[Block]:
 
 
 def _hyperparameters(hyperparameters: Iterable[Hyperparameter]) -> Table:
-    rows = tuple(
-        (h.name, h.type, format_value(h.default), _range(h), h.help) for h in hyperparameters
-    )
-    return Table(("name", "type", "default", "range", "meaning"), rows)
+    rows = tuple((h.name, format_value(h.default), _values(h), h.help) for h in hyperparameters)
+    return Table(("name", "default", "values", "meaning"), rows)
 
 
-def _range(h: Hyperparameter) -> str:
+def _values(h: Hyperparameter) -> str:
+    """What a hyperparameter may be, in words: `float >= 0`."""
     if h.choices:
         return ", ".join(h.choices)
-    if h.low is None and h.high is None:
-        return "-"
-    if h.high is None:
-        return f">= {h.low:g}"
-    return f"<= {h.high:g}" if h.low is None else f"{h.low:g} to {h.high:g}"
+    if h.low is None or h.high is None:
+        low = "" if h.low is None else f" >= {h.low:g}"
+        return h.type + low + ("" if h.high is None else f" <= {h.high:g}")
+    return f"{h.type} {h.low:g} to {h.high:g}"
 
 
 def _grid(grid: Grid, name: str) -> str:
@@ -167,11 +166,7 @@ def _grid(grid: Grid, name: str) -> str:
 def _weights(record: OptimizerPlugin, page: Page) -> list[Block]:
     if record.kind != "learned":
         return []
-    card = None
-    if record.zoo_id:
-        from celo_zoo import cards
-
-        card = cards().get(record.zoo_id)
+    card = _card(record)
     items = [f"zoo: {f'`{record.zoo_id}`' if record.zoo_id else 'no published weights'}"]
     if card and card.licence:
         items.append(f"licence: {card.licence}")
@@ -185,12 +180,28 @@ def _weights(record: OptimizerPlugin, page: Page) -> list[Block]:
 
 
 def _limits(record: OptimizerPlugin, page: Page) -> tuple[str, ...]:
+    exempt = [f"does not keep the rule `{e.rule}`: {e.reason}" for e in record.exceptions]
+    card = _card(record)
+    of_weights = [f"weights: {limit}" for limit in (card.limits if card else ())]
+    return (*page.limits, *exempt, *of_weights)
+
+
+def _verified(record: OptimizerPlugin, page: Page) -> tuple[str, ...]:
+    if record.rounding is None:
+        return page.verified
+    allowed = (
+        f"programs that compute the same update may differ by {record.rounding.tolerance:g} of the "
+        f"largest number in a leaf: {record.rounding.reason}"
+    )
+    return (*page.verified, allowed)
+
+
+def _card(record: OptimizerPlugin) -> Card | None:
     if not record.zoo_id:
-        return page.limits
+        return None
     from celo_zoo import cards
 
-    card = cards().get(record.zoo_id)
-    return (*page.limits, *(f"weights: {limit}" for limit in (card.limits if card else ())))
+    return cards().get(record.zoo_id)
 
 
 def _bullets(items: tuple[str, ...]) -> list[Block]:

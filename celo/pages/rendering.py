@@ -8,7 +8,6 @@ from celo.pages.document import Block, Bullets, Document, Formulas, Table
 from celo.text import aligned
 
 _WIDTH = 80
-_NARROWEST = 9
 
 
 def as_markdown(page: Document) -> str:
@@ -27,8 +26,9 @@ def markdown_block(block: Block) -> str:
         return "\n".join(f"- {item}" for item in block.items)
     if isinstance(block, Table):
         rules = ("--:" if i in block.numeric else "---" for i in range(len(block.columns)))
-        rows = (block.columns, tuple(rules), *block.rows)
-        return "\n".join(f"| {' | '.join(c.replace('|', r'\|') for c in row)} |" for row in rows)
+        rows = [[cell.replace("|", r"\|") for cell in row] for row in (block.columns, *block.rows)]
+        rows.insert(1, list(rules))
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return block
 
 
@@ -62,10 +62,17 @@ def _text_block(block: Block, width: int) -> str:
 
 
 def _text_table(table: Table, width: int) -> list[str]:
-    """An aligned table whose widest columns are wrapped until it fits."""
-    widths = [max(map(len, column)) for column in zip(table.columns, *table.rows, strict=True)]
-    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    """An aligned table whose widest columns, but for the first, are wrapped until it fits."""
+    columns = list(zip(table.columns, *table.rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    # A column is at least as wide as its longest word, and the first holds names.
+    floors = [max(len(w) for cell in column for w in cell.split() or [""]) for column in columns]
+    floors[0] = widths[0]
+    while sum(widths) + 2 * (len(widths) - 1) > width:
+        slack = [i for i, floor in enumerate(floors) if widths[i] > floor]
+        if not slack:
+            break
+        widths[max(slack, key=lambda i: widths[i])] -= 1
     heading, *rows = (_wrapped(row, widths) for row in (table.columns, *table.rows))
     lines = aligned(heading[0], [*heading[1:], *(line for row in rows for line in row)])
     rule = lines.pop(1)

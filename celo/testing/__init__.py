@@ -5,7 +5,9 @@
     def test_lion():
         check_optimizer("lion")
 
-`celo plugins check NAME` applies the same rules. Importing this package imports JAX.
+`celo plugins check NAME` applies the same rules. What an optimizer cannot keep is declared on its
+record with the reason, as `exceptions` or as `rounding`, and shown wherever it was needed.
+Importing this package imports JAX.
 """
 
 from celo.testing.checks import (

@@ -10,7 +10,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from celo.lopt.leaves import clip_gradients, flatten_with, widen
+from celo.lopt.leaves import clip_gradients, flatten_with, widen, zeros_alike
 from celo.lopt.optimizer import ThetaOptimizer
 from celo.lopt.scheduler import tile_state, zero_state
 from celo.lopt.tensor_lstm import (
@@ -164,8 +164,8 @@ class NnAdamOptimizer(ThetaOptimizer):
             state=model_state,
             iteration=jnp.zeros((), jnp.int32),
             rolling_features=Moments(
-                m=jax.tree.map(jnp.zeros_like, params),
-                rms=jax.tree.map(jnp.zeros_like, params),
+                m=jax.tree.map(zeros_alike, params),
+                rms=jax.tree.map(zeros_alike, params),
                 t=jnp.zeros((), jnp.int32),
             ),
             per_layer_lr=everywhere(values.lr),

@@ -114,7 +114,9 @@ def _assert_meta_trained(text: str) -> tuple[list[float], Any]:
 
     losses, first, last = _meta_train(celo.load_learned(text)[0])
     assert np.isfinite(losses).all()
-    moved = [not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, last)))]
+    moved = [
+        not np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (first, last)), strict=True)
+    ]
     assert any(moved), "their Adam has changed no weight"
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(last))
     return losses, last
@@ -142,7 +144,8 @@ def networks_of_ours_in_their_truncated_pes() -> None:
 def _params() -> Any:
     import jax.numpy as jnp
 
-    return {"b": jnp.linspace(-1.0, 1.0, 3), "w": jnp.linspace(-2.0, 2.0, 12).reshape(4, 3)}
+    # Nothing is symmetric: the sign of a mean that is zero but for rounding is a feature of some.
+    return {"b": jnp.linspace(-1.0, 1.7, 3), "w": jnp.linspace(-2.0, 2.5, 12).reshape(4, 3)}
 
 
 def _step(optimizer: Any) -> Callable[[Any], Any]:
@@ -155,7 +158,7 @@ def _step(optimizer: Any) -> Callable[[Any], Any]:
     @jax.jit
     def step(state: Any) -> Any:
         loss, grad = jax.value_and_grad(loss_fn)(optimizer.get_params(state))
-        return optimizer.update(state, grad, loss=loss)
+        return optimizer.update(state, grad, loss=loss, key=jax.random.PRNGKey(0))
 
     return step
 
@@ -185,6 +188,7 @@ def _assert_interchangeable(mine: Any, theirs: Any) -> None:
             ["|".join(map(str, p)) for p, _ in jax.tree_util.tree_leaves_with_path(end)],
             jax.tree.leaves(end),
             jax.tree.leaves(got),
+            strict=True,
         ):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-7, err_msg=path)
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), end.params, start.params)
@@ -233,8 +237,9 @@ def states_thetas_and_numbers_of_adafac_mlp() -> None:
 def states_thetas_and_numbers_of_velo() -> None:
     from learned_optimization.research.general_lopt.hyper_v2 import HyperV2
 
+    # Theirs has a factor of 100 built in, as the weights of VeLO were trained with.
     velo_s = HyperV2(lstm_hidden_size=64, param_inits=32, use_bugged_loss_features=False)
-    _assert_learned_interchangeable("velo-s@random:1", velo_s)
+    _assert_learned_interchangeable("velo-s@random:1:ff_mult=100", velo_s)
 
 
 @slow
@@ -309,7 +314,7 @@ def their_tasks_are_our_tasks() -> None:
 
     import celo
 
-    for name in ("ImageMLP_FashionMnist8_Relu32", "ImageMLPAE_Mnist_128x32x128_bs128"):
+    for name in ("ImageMLP_FashionMnist_Relu128x128", "ImageMLPAE_Mnist_128x32x128_bs128"):
         mine = celo.load_task(name, data="synthetic")
         theirs = celo.load_task(f"lo:{name}", data="synthetic")
         key = jax.random.PRNGKey(0)
@@ -374,9 +379,10 @@ def the_published_example() -> None:
 
     with _images():
         # As in the published README from here on.
+        from learned_optimization.tasks.fixed import image_mlp
+
         from celo.factory import get_optimizer
         from celo.utils import init_lopt_from_ckpt
-        from learned_optimization.tasks.fixed import image_mlp
 
         key = jax.random.PRNGKey(7)
         task = image_mlp.ImageMLP_FashionMnist_Relu128x128()

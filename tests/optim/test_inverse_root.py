@@ -11,13 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from celo.optim.inverse_root import (
-    InverseRoot,
-    inverse_root,
-    largest_eigenvalue,
-)
+from celo.optim.inverse_root import InverseRoot, inverse_root, largest_eigenvalue
+from celo.testing.compiling import compiled
 
-COMPILE_FAST: Any = {"xla_backend_optimization_level": 0}
 SIZE = 6
 
 
@@ -47,9 +43,7 @@ def _relative(found: Any, exact: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _compiled(p: int) -> Callable[..., InverseRoot]:
-    return jax.jit(
-        lambda m, ridge, floor: inverse_root(m, p, ridge, floor), compiler_options=COMPILE_FAST
-    )
+    return compiled(lambda m, ridge, floor: inverse_root(m, p, ridge, floor))
 
 
 @pytest.mark.parametrize("p", [2, 3, 8])
@@ -78,11 +72,12 @@ def test_a_broken_matrix_is_reported_and_harms_no_other() -> None:
     assert np.all(_relative(found.root, np.asarray(alone.root, np.float64))[[0, 2, 3, 4]] < 1e-3)
 
 
-def test_newton_reports_what_it_cannot_finish() -> None:
-    indefinite = jnp.asarray(_matrices([-2.0, 1, 1, 1, 1, 3], BENIGN), jnp.float32)
-    residual = _compiled(2)(indefinite, 1e-6, 1e-6).residual
-    assert not residual[0] < 0.1
-    assert residual[1] < 1e-4
+def test_newton_reports_what_it_cannot_finish_and_leaves_it_alone() -> None:
+    matrices = jnp.asarray(_matrices([-2.0, 1, 1, 1, 1, 3], BENIGN, ILL), jnp.float32)
+    root, residual = _compiled(2)(matrices, 1e-6, 1e-6)
+    assert residual[0] > 0.1 and np.all(residual[1:] < 1e-3)
+    # The third goes on for long.
+    assert np.max(np.abs(root[0])) < 10
 
 
 def test_largest_eigenvalue() -> None:
@@ -100,7 +95,7 @@ def test_a_batch_is_one_operation_under_vmap_too() -> None:
     matrices = jnp.asarray(_matrices(*SPECTRA), jnp.float32)
     root = lambda m, ridge: inverse_root(m, 2, ridge)  # noqa: E731
     stacked, ridges = jnp.stack([matrices, 2 * matrices]), jnp.asarray([1e-6, 1e-3])
-    both = jax.jit(jax.vmap(root), compiler_options=COMPILE_FAST).lower(stacked, ridges).compile()
+    both = compiled(jax.vmap(root)).lower(stacked, ridges).compile()
     found = both(stacked, ridges).root
     for i in range(2):
         exact = _exact(np.asarray(stacked[i], np.float64), 2, float(ridges[i]), 1e-6)

@@ -24,10 +24,11 @@ from celo.trees import cast_like, named_leaves
 from celo_plugins.celo2 import rule as celo2_rule
 from tests.plugins.golden_case import GoldenCase, relative_to_max
 from tests.plugins.golden_optax import check_optax_file
+from tests.plugins.golden_shampoo import check_shampoo_state
 
 Seen = dict[str, Any]
 
-STATE_OF_ITS_OWN = ("shampoo",)
+STATE_OF_ITS_OWN = {"shampoo": check_shampoo_state}
 """Optimizers whose golden states are those of a library that ours does not wrap."""
 
 STEP_TOLERANCE = {

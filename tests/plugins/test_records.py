@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -14,8 +16,10 @@ import numpy as np
 import pytest
 
 from celo.records import OptimizerPlugin, canonical_name
+from celo.testing.compiling import compiled
 from celo_plugins import records
 from celo_plugins.records.handcrafted import LEARNING_RATES
+from celo_plugins.shampoo import ShampooConfig
 
 MODULES = [
     importlib.import_module(f"{records.__name__}.{module.name}")
@@ -25,6 +29,7 @@ RECORDS = [r for m in MODULES for r in vars(m).values() if isinstance(r, Optimiz
 HANDCRAFTED = [r for r in RECORDS if r.kind == "hand-crafted"]
 TUNED = [r for r in HANDCRAFTED if r.grid]
 LEARNED = [r for r in RECORDS if r.kind == "learned"]
+CONFIGS = {"shampoo": ShampooConfig}
 
 
 def _id(record: OptimizerPlugin) -> str:
@@ -43,10 +48,18 @@ def test_defaults_are_those_of_the_implementation(record: OptimizerPlugin) -> No
         config = _build(record)().config
         taken = {name: getattr(config, name) for name in declared}
     else:
-        taken = {n: p.default for n, p in inspect.signature(_build(record)).parameters.items()}
+        taken = _keywords(record)
     assert declared == taken
     assert record.name == canonical_name(record.name)
     assert all(h.help for h in record.hyperparameters)
+
+
+def _keywords(record: OptimizerPlugin) -> dict[str, Any]:
+    """What a builder takes, with its defaults; `**config` stands for the fields of its class."""
+    taken = dict(inspect.signature(_build(record)).parameters)
+    fields = dataclasses.fields(CONFIGS[record.name]) if taken.pop("config", None) else ()
+    defaults = {name: parameter.default for name, parameter in taken.items()}
+    return {**defaults, **{field.name: field.default for field in fields}}
 
 
 @pytest.mark.parametrize("record", LEARNED, ids=_id)
@@ -75,9 +88,10 @@ def test_traceable_hyperparameters_are_one_vmapped_axis(record: OptimizerPlugin)
         return jax.lax.scan(step, state, None, length=3)[0].params["w"]
 
     grid = {name: jnp.asarray([value, value * 0.5]) for name, value in traceable.items()}
-    found = jax.jit(jax.vmap(train))(grid)
+    found = compiled(jax.vmap(train))(grid)
     for i, factor in enumerate((1.0, 0.5)):
-        alone = train({name: value * factor for name, value in traceable.items()})
+        plain = {name: value * factor for name, value in traceable.items()}
+        alone = compiled(functools.partial(train, plain))()
         np.testing.assert_allclose(found[i], alone, rtol=1e-5)
 
 

@@ -122,6 +122,5 @@ def test_the_command_line_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("neighbour")
 def test_the_record_shows_them() -> None:
-    shown = CliRunner().invoke(command, ["show", "bad-exempt"]).output
-    assert f"exempt from {KEYWORDS}" in shown and "written for another loop" in shown
-    assert "0.0001 of the largest number" in CliRunner().invoke(command, ["show", "shampoo"]).output
+    shown = " ".join(CliRunner().invoke(command, ["show", "bad-exempt"]).output.split())
+    assert f"does not keep the rule {KEYWORDS}: written for another loop" in shown.replace("`", "")

@@ -13,8 +13,7 @@ def _initial(name: str, default: float, what: str) -> Hyperparameter:
 
 
 _LIBRARY = (
-    "learnable baselines of learned_optimization, the library of Metz et al. 2022, "
-    "arXiv:2203.11860"
+    "learnable baselines of learned_optimization, the library of Metz et al. 2022, arXiv:2203.11860"
 )
 _LR = "learning rate"
 _BETA1 = "decay of the first moment"

@@ -131,6 +131,8 @@ def scale_by_shampoo(config: ShampooConfig | None = None) -> optax.GradientTrans
             momentum=jax.tree.map(jnp.zeros_like, params),
         )
 
+    # Callers who compile nothing would wait for a compilation of every operation in it.
+    @jax.jit
     def update(
         updates: Params, state: ShampooState, params: Params | None = None
     ) -> tuple[Params, ShampooState]:

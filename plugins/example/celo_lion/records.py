@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celo.records import DataSet, Grid, Hyperparameter, OptimizerPlugin, Suite, TaskPlugin
+from celo.records import DataSet, Grid, Hyperparameter, OptimizerPlugin, Page, Suite, TaskPlugin
 
 LION = OptimizerPlugin(
     name="lion-cub",
@@ -18,6 +18,12 @@ LION = OptimizerPlugin(
         Hyperparameter("weight_decay", "float", 0.0, low=0.0, help="decoupled, times lr"),
     ),
     grid=Grid("lr", (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), source="the paper's range, coarser"),
+    page=Page(
+        mathematics="u = sign(b1 m + (1-b1) g)\np <- p - lr (u + weight_decay p)\n"
+        "m <- b2 m + (1-b2) g",
+        limits=("every parameter moves by lr, whatever its gradient",),
+        verified=("computed by `optax.lion`; keeps the rules of `celo plugins check`",),
+    ),
 )
 
 TENSOR_STEPS = OptimizerPlugin(
