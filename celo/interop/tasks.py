@@ -23,7 +23,7 @@ from celo.data.datasets import ArrayDatasets, image_datasets
 from celo.data.selection import DataSelection
 from celo.errors import BrokenPluginError, CeloError, UsageError
 from celo.interop.learned_optimization import PACKAGE, SOURCE, imported, members, pick, version
-from celo.protocol import Batch, ModelState, Params, PRNGKey, Task
+from celo.protocol import Batch, ModelState, Params, PRNGKey, PyTree, Task
 from celo.records import TaskPlugin
 from celo.registry import Found, Origin
 
