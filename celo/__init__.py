@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from celo.api import load as load
     from celo.api import load_learned as load_learned
     from celo.api import load_task as load_task
+    from celo.api import save as save
     from celo.errors import CeloError as CeloError
 
 try:
@@ -26,10 +27,11 @@ _LAZY = {
     "load_learned": "celo.api",
     "load_task": "celo.api",
     "evaluate": "celo.api",
+    "save": "celo.api",
     "CeloError": "celo.errors",
 }
 
-__all__ = ["CeloError", "__version__", "evaluate", "load", "load_learned", "load_task"]
+__all__ = ["CeloError", "__version__", "evaluate", "load", "load_learned", "load_task", "save"]
 
 
 def __getattr__(name: str) -> Any:

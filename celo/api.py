@@ -1,4 +1,4 @@
-"""The Python interface: `celo.load`, `celo.load_learned`, `celo.load_task`, `celo.evaluate`."""
+"""The Python interface: `celo.load`, `celo.save`, `celo.load_task`, `celo.evaluate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from celo.errors import UsageError
-from celo.loading import build_learned, build_optimizer, find, find_task, reads_of
+from celo.loading import build_learned, build_optimizer, constructor, find, find_task, reads_of
 
 if TYPE_CHECKING:
     import optax
@@ -80,6 +80,48 @@ def load_learned(text: str) -> tuple[LearnedOptimizer, MetaParams]:
             hint=f"use celo.load({text!r})",
         )
     return build_learned(spec, found)
+
+
+def save(
+    theta: MetaParams,
+    path: str | Path,
+    *,
+    optimizer: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes weights to a file, which `NAME@PATH` names from then on.
+
+    Args:
+      theta: weights of a learned optimizer: dictionaries, frozen dictionaries, named tuples and
+        records of arrays.
+      path: ends in `.safetensors`, or in `.state` for flax's msgpack, the published format.
+      optimizer: text of the optimizer they belong to; they are held against it, and safetensors
+        files remember it.
+      overwrite: replace a file that is there.
+
+    Returns:
+      The path.
+
+    Raises:
+      UsageError: another suffix, a file that is there, or `optimizer` is no learned one.
+      WeightsError: the weights are another optimizer's, or cannot be written.
+    """
+    import numpy as np
+
+    from celo.lopt import theta_from_tree
+    from celo.trees import named_leaves
+    from celo_zoo import unflatten, write_weights
+
+    leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(theta).items()}
+    metadata = {}
+    if optimizer is not None:
+        spec, found = find(optimizer)
+        if found.record.kind != "learned":
+            raise UsageError(f"{found.record.name!r} is hand-crafted: it has no weights to save")
+        lopt = constructor(spec, found)(**dict(spec.hyperparameters))
+        theta_from_tree(lopt, unflatten(leaves))
+        metadata["optimizer"] = found.record.name
+    return write_weights(path, leaves, metadata, overwrite=overwrite)
 
 
 def load_task(name: str, *, data: str | None = None, published_splits: bool = False) -> Task:

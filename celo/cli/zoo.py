@@ -1,4 +1,4 @@
-"""`celo zoo`: pretrained weights: list, show, pull, push, verify, path, rm."""
+"""`celo zoo`: pretrained weights: list, show, pull, push, convert, verify, path, rm."""
 
 from __future__ import annotations
 
@@ -139,6 +139,25 @@ def push(path: Path, repo: str, licence: str, optimizer: str | None, format_: st
         print_json({"schema": 1, "locator": result.locator, **asdict(result)})
     else:
         click.echo(result.locator)
+
+
+@command.command("convert")
+@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+def convert(source: Path, target: Path, overwrite: bool) -> None:
+    """Write the weights in IN to OUT, in the format of OUT's suffix.
+
+    OUT ends in .safetensors (ours) or .state (flax msgpack, as published). The numbers, and so the
+    content hash, stay the same.
+    """
+    from celo_zoo import content_hash, read_weights, write_weights
+    from celo_zoo.location import weights_in
+
+    file = read_weights(weights_in(source))
+    metadata = {key: value for key, value in file.metadata.items() if key != "content_hash"}
+    click.echo(str(write_weights(target, file.leaves, metadata, overwrite=overwrite)))
+    say(f"{file.format} to {target.suffix}, content {content_hash(file.leaves)[:12]} as before")
 
 
 @command.command("verify")

@@ -81,7 +81,9 @@ class _BatchIterator:
     def __init__(self, datasets: ArrayDatasets, split: str):
         self._datasets = datasets
         self._split = split
-        self._key = jax.random.fold_in(jax.random.PRNGKey(_ITERATOR_SEED), SPLITS.index(split))
+        # Some tasks draw their first batch in the middle of a traced init, to learn its shape.
+        with jax.ensure_compile_time_eval():
+            self._key = jax.random.fold_in(jax.random.PRNGKey(_ITERATOR_SEED), SPLITS.index(split))
         self._lock = threading.Lock()
         self._next = 0
         self._block = np.empty((0, 0), np.int32)
@@ -90,7 +92,6 @@ class _BatchIterator:
         return self
 
     def __next__(self) -> Batch:
-        # Some tasks draw a batch to learn its shape, in the middle of a traced init.
         with jax.ensure_compile_time_eval(), self._lock:
             table = self._datasets.table(self._split)
             position = self._next % _BLOCK

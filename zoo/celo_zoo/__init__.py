@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from celo_zoo.store import Record, read_record, remove
     from celo_zoo.tree import content_hash, flatten, unflatten
     from celo_zoo.verifying import Check, verify
+    from celo_zoo.writing import write_weights
 
 _LAZY = {
     "WeightsFile": "formats",
@@ -49,6 +50,7 @@ _LAZY = {
     "unflatten": "tree",
     "Check": "verifying",
     "verify": "verifying",
+    "write_weights": "writing",
 }
 
 __all__ = [
@@ -82,6 +84,7 @@ __all__ = [
     "verify",
     "weights_path",
     "write_safetensors",
+    "write_weights",
     "zoo_folder",
 ]
 

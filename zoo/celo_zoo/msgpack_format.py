@@ -1,4 +1,4 @@
-"""The format of the published files: flax's msgpack, read strictly.
+"""The format of the published files: flax's msgpack, read strictly, written the same.
 
 A file is nested maps with text keys; a leaf is extension type 1 (array) or 3 (scalar), whose
 payload is again msgpack: (shape, dtype name, bytes in C order). Nothing else is accepted, nothing
@@ -13,7 +13,8 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from celo_zoo.tree import MAX_DEPTH, join
+from celo.errors import WeightsError
+from celo_zoo.tree import MAX_DEPTH, Leaves, join, little_endian, unflatten
 
 _ARRAY, _SCALAR = 1, 3
 _MAX_KEYS = 4096
@@ -53,6 +54,34 @@ def decode(data: bytes) -> dict[str, np.ndarray]:
     if not leaves:
         raise FormatError("there is no array in it")
     return {path: leaves[path] for path in sorted(leaves)}
+
+
+def encode(leaves: Leaves) -> bytes:
+    """The bytes of a file, readable by flax and by `decode`; equal input gives equal bytes.
+
+    Args:
+      leaves: arrays by path.
+
+    Raises:
+      WeightsError: a path or dtype cannot be written.
+    """
+
+    def pack(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: pack(node[key]) for key in sorted(node)}
+        payload = (list(node.shape), node.dtype.name, little_endian(node).tobytes("C"))
+        return msgpack.ExtType(_ARRAY, _pack(payload))
+
+    for path, leaf in leaves.items():
+        if leaf.dtype.name not in DTYPES:
+            raise WeightsError(f"cannot write {path}: its dtype is {leaf.dtype.name}")
+    return _pack(pack(unflatten(leaves)))
+
+
+def _pack(value: Any) -> bytes:
+    packed = msgpack.packb(value, use_bin_type=True)
+    assert packed is not None, "None is what it returns after packing into its own buffer"
+    return packed
 
 
 def _unpack(data: bytes, **options: Any) -> Any:
