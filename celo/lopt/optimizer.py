@@ -110,10 +110,21 @@ class ThetaOptimizer(Optimizer):
         # each time; inside a compiled step this is inlined.
         return jax.jit(self._step)
 
-    def _step(self, theta: MetaParams, opt_state: Any, *inputs: Any) -> Any:
-        return cast_like(
-            dataclasses.replace(self, theta=theta).next_state(opt_state, *inputs), opt_state
-        )
+    def _step(
+        self,
+        theta: MetaParams,
+        opt_state: Any,
+        grad: Params,
+        loss: jax.Array | None,
+        model_state: ModelState,
+        is_valid: jax.Array | None,
+    ) -> Any:
+        if not jax.tree.leaves(opt_state.params):
+            # Networks that look at all leaves at once have nothing to look at.
+            return cast_like(dataclasses.replace(opt_state, state=model_state), opt_state)
+        itself = dataclasses.replace(self, theta=theta)
+        new = itself.next_state(opt_state, grad, loss, model_state, is_valid)
+        return cast_like(new, opt_state)
 
 
 def check_loss(loss: Any, optimizer: str) -> jax.Array:

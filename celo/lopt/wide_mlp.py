@@ -88,11 +88,12 @@ def means_and_variances(arrays: Sequence[jax.Array]) -> tuple[jax.Array, jax.Arr
     def merge(carry: Any, start: jax.Array, fresh: jax.Array, *blocks: jax.Array) -> Any:
         rows, mean, squares = carry
         added = jnp.sum(fresh)
-        block_mean = _totals(blocks, fresh) / (added * widths)
+        # An empty array has the mean zero and must not poison those it is compared with.
+        block_mean = _totals(blocks, fresh) / (jnp.maximum(added, 1) * widths)
         deviations = [jnp.square(b - block_mean[i]) for i, b in enumerate(blocks)]
         total, apart = rows + added, block_mean - mean
-        between = jnp.square(apart) * (rows * added / total * widths)
-        mean = mean + apart * (added / total)
+        between = jnp.square(apart) * (rows * added / jnp.maximum(total, 1) * widths)
+        mean = mean + apart * (added / jnp.maximum(total, 1))
         return total, mean, squares + _totals(deviations, fresh) + between
 
     zeros = jnp.zeros((len(arrays),), jnp.float32)

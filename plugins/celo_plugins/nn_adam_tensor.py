@@ -92,11 +92,11 @@ def tensor_features(tensor: Tensor) -> jax.Array:
         jnp.float32(1.0 if p.ndim == 1 else -1.0),
         jnp.float32(1.0 if p.ndim == 0 else -1.0),
         *_mean_and_sign(g),
-        _log(jnp.mean(jnp.abs(g))),
+        _log(_mean(jnp.abs(g))),
         *_mean_and_sign(m),
         *_mean_and_sign(p),
         *_mean_and_sign(rms),
-        *(_log(jnp.var(x)) for x in (g, m, p, rms)),
+        *(_log(_mean(jnp.square(x - _mean(x)))) for x in (g, m, p, rms)),
     ]
     return jnp.stack(features)
 
@@ -114,8 +114,13 @@ def lstm_inputs(encoded: AdamValues, features: jax.Array) -> jax.Array:
 
 
 def _mean_and_sign(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    mean = jnp.mean(x)
+    mean = _mean(x)
     return _log(mean), jnp.sign(mean)
+
+
+def _mean(x: jax.Array) -> jax.Array:
+    """Zero, not NaN, for an empty tensor."""
+    return jnp.mean(x) if x.size else jnp.sum(x)
 
 
 def _log(x: jax.Array) -> jax.Array:

@@ -248,7 +248,7 @@ def states_thetas_and_numbers_of_the_others() -> None:
     from learned_optimization.learned_optimizers.nn_adam import NNAdam
     from learned_optimization.learned_optimizers.rnn_mlp_lopt import RNNMLPLOpt
 
-    # Compiled without optimisation, theirs divides zero by zero in its first step.
+    # Compiled, the first step of theirs is NaN.
     _assert_learned_interchangeable("rnn-mlp-lopt@random:1", RNNMLPLOpt(), jit=False)
     _assert_learned_interchangeable("mlp-lopt@random:1", MLPLOpt())
     _assert_learned_interchangeable("nn-adam@random:1", NNAdam(lstm_hidden_size=64))
