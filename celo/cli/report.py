@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from celo.cli.names import names_of
 from celo.cli.output import format_option, say
 
 if TYPE_CHECKING:
@@ -44,6 +45,25 @@ _DEFAULT_REFERENCE = "adam"
     is_flag=True,
     help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
 )
+@click.option(
+    "--horizon",
+    type=int,
+    metavar="STEP",
+    help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
+)
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="LIST",
+    shell_complete=names_of("metrics"),
+    help="What is shown: NAME[:key=value,...],... or `all`.  [default: final_loss,speedup]",
+)
+@click.option(
+    "--with",
+    "beside",
+    type=click.Choice(["published"]),
+    help="Show figures that others published beside these; they are never mixed.",
+)
 @format_option("table", "markdown", "json", "csv")
 def command(
     runs: tuple[Path, ...],
@@ -52,6 +72,9 @@ def command(
     reference: str | None,
     selection: Any,
     lenient: bool,
+    horizon: int | None,
+    metrics: tuple[str, ...],
+    beside: str | None,
     format_: str,
 ) -> int:
     """Tables and statistics of finished runs.
@@ -63,8 +86,11 @@ def command(
     Examples:
       celo report celo-runs/quickstart
       celo report runs/a runs/b --format markdown --split test
+      celo report runs/a --metrics final_loss,velo-speedup,algoperf:r_max=4
     """
     from celo.errors import StoreError
+    from celo.evaluation.choosing import choose_metrics
+    from celo.evaluation.published import published_results
     from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import STATISTICS_NOTE, Run
     from celo.evaluation.summary import summarize
@@ -75,7 +101,9 @@ def command(
         ema=ema,
         divergence="published" if lenient else "strict",
         selection=selection,
+        horizon=horizon,
     )
+    chosen = choose_metrics(metrics)
     opened = [Run.open(path) for path in dict.fromkeys(runs)]
     cells, damaged = _read(opened)
     if not cells:
@@ -96,6 +124,8 @@ def command(
         complete=not damaged and not skipped,
         notes=[*damaged, *skipped],
         cache=cache,
+        metrics=chosen,
+        published=published_results()[1] if beside else (),
         **asked,
     )
     if cache.keys() != known:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from celo.evaluation.published import CERTAINTY, Published
 from celo.evaluation.selection import Picked, Place, Runs
 from celo.evaluation.statistics import MIN_SEEDS, Matrix
 
@@ -104,3 +105,13 @@ def about_matrix(entry: str, matrix: Matrix) -> list[str]:
     if len(matrix.seeds) < MIN_SEEDS:
         remarks.append(f"{entry}: fewer than {MIN_SEEDS} seeds, so its intervals are too narrow")
     return remarks
+
+
+def about_published(published: Sequence[Published]) -> list[str]:
+    """What the marks of published figures mean."""
+    if not published:
+        return []
+    marks = "; ".join(f"{mark}: {words}" for mark, words in CERTAINTY.items())
+    return [
+        f"published figures are others', on their data and machines; how sure each is: {marks}"
+    ]

@@ -39,7 +39,7 @@ class EvaluationResult:
         """One row a task, optimizer and seed: final loss, scores, status, hyperparameters."""
         import pandas
 
-        rows = [asdict(result) for result in self.summary.tasks]
+        rows = [result.row() for result in self.summary.tasks]
         return pandas.DataFrame(rows)
 
     def aggregate(self) -> pandas.DataFrame:
