@@ -1,4 +1,4 @@
-"""Finds plugins: optimizers, tasks, suites, data sets and metrics, ours and everybody's, by entry point.
+"""Finds plugins by entry point: optimizers, tasks, suites, data sets, metrics; ours and all others.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged

@@ -88,11 +88,11 @@ def command(
       celo report runs/a runs/b --format markdown --split test
       celo report runs/a --metrics final_loss,velo-speedup,algoperf:r_max=4
     """
-    from celo.errors import StoreError
     from celo.evaluation.choosing import choose_metrics
     from celo.evaluation.published import published_results
+    from celo.evaluation.reading import open_cache, open_runs
     from celo.evaluation.scores import ScoreOptions
-    from celo.evaluation.store import STATISTICS_NOTE, Run
+    from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
     from celo.evaluation.tables import render
 
@@ -104,19 +104,11 @@ def command(
         horizon=horizon,
     )
     chosen = choose_metrics(metrics)
-    opened = [Run.open(path) for path in dict.fromkeys(runs)]
-    cells, damaged = _read(opened)
-    if not cells:
-        names = ", ".join(str(run.path) for run in opened)
-        raise StoreError(
-            f"{names} holds no finished results"
-            + (f", and {'; '.join(damaged[:3])}" if damaged else ""),
-            hint="repeat the `celo eval` command that started it",
-        )
+    opened, cells, damaged = open_runs(runs)
     anchor = _reference(reference, cells, opened)
     asked = _asked(opened, cells, anchor)
     skipped = asked.pop("notes")
-    cache, known = _open_cache(opened)
+    cache, known = open_cache(opened)
     summary = summarize(
         cells,
         reference=anchor,
@@ -136,17 +128,6 @@ def command(
     return 0 if summary.complete else 3
 
 
-def _read(runs: list[Run]) -> tuple[list[Cell], list[str]]:
-    """All cells, and one sentence for each file that cannot be read."""
-    cells: list[Cell] = []
-    damaged: list[str] = []
-    for run in runs:
-        found, broken = run.cells()
-        cells.extend(found)
-        damaged.extend(f"{file.path.name} is damaged ({file.reason})" for file in broken)
-    return cells, damaged
-
-
 def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | None:
     """The entry that scores are relative to: the one asked for, else that of the latest request.
 
@@ -154,6 +135,7 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
       UsageError: it was asked for by name and has no results.
     """
     from celo.errors import UsageError
+    from celo.evaluation.reading import canonical_entry
     from celo.evaluation.requests import read_requests
 
     if text is None:
@@ -162,26 +144,13 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
     if text.strip().lower() == "none":
         return None
     entries = sorted({cell.key.entry for cell in cells})
-    canonical = _canonical(text)
+    canonical = canonical_entry(text)
     if canonical not in entries:
         raise UsageError(
             f"there are no results of the reference {canonical!r} in these runs",
             hint=f"they hold: {', '.join(entries)}; `--reference none` shows losses alone",
         )
     return canonical
-
-
-def _canonical(text: str) -> str:
-    """The text under which results are kept; works for plugins that are gone, too."""
-    from celo import registry
-    from celo.errors import CeloError
-    from celo.spec import check, parse
-
-    spec = parse(text)
-    try:
-        return check(spec, registry.optimizer(spec.name, spec.source).record).text
-    except CeloError:
-        return spec.text
 
 
 def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
@@ -202,13 +171,3 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "expected": expected_runs(requests) if requests else None,
         "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
     }
-
-
-def _open_cache(runs: list[Run]) -> tuple[dict[str, Any], set[str]]:
-    """Statistics computed before, of all runs, and their keys."""
-    from celo.evaluation.store import STATISTICS_NOTE
-
-    cache: dict[str, Any] = {}
-    for run in runs:
-        cache.update(run.read_note(STATISTICS_NOTE))
-    return cache, set(cache)

@@ -112,6 +112,4 @@ def about_published(published: Sequence[Published]) -> list[str]:
     if not published:
         return []
     marks = "; ".join(f"{mark}: {words}" for mark, words in CERTAINTY.items())
-    return [
-        f"published figures are others', on their data and machines; how sure each is: {marks}"
-    ]
+    return [f"published figures are others', on their data and machines; how sure each is: {marks}"]

@@ -21,8 +21,6 @@ from celo.evaluation.published import Published
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.selection import (
     Picked,
-    Place,
-    Runs,
     check_comparable,
     choose_runs,
     run_hash,
@@ -245,9 +243,7 @@ def summarize(
     )
 
 
-def _result(
-    run: RunView, picked: Picked, measured: Measured, further: Sequence[str]
-) -> TaskResult:
+def _result(run: RunView, picked: Picked, measured: Measured, further: Sequence[str]) -> TaskResult:
     def score(name: str) -> float | None:
         by_task = measured.results.scores[name].get(run.optimizer, {})
         return by_task.get(run.task, {}).get(run.seed)

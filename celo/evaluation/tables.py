@@ -230,7 +230,7 @@ def _header(summary: Summary) -> list[str]:
 
 
 def _text(summary: Summary) -> str:
-    parts = ["\n".join(_header(summary)), *map(_drawn, tables(summary))]
+    parts = ["\n".join(_header(summary)), *map(drawn, tables(summary))]
     remarks = [
         textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ", break_long_words=False)
         for note in _notes(summary)
@@ -238,7 +238,7 @@ def _text(summary: Summary) -> str:
     return "\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])])
 
 
-def _drawn(table: Table) -> str:
+def drawn(table: Table) -> str:
     """Aligned text that nothing cuts short.
 
     A group becomes a line above its rows: names of tasks are long.
@@ -260,14 +260,17 @@ def _drawn(table: Table) -> str:
 
 
 def _markdown(summary: Summary) -> str:
-    parts = ["\n".join(_header(summary))]
-    for table in tables(summary):
-        marks = ["--:" if i in table.numeric else "---" for i in range(len(table.columns))]
-        lines = [_markdown_row(table.columns), f"| {' | '.join(marks)} |"]
-        lines.extend(_markdown_row(row) for row in table.rows)
-        parts.append("\n".join([f"### {_escape(table.title)}", "", *lines]))
+    parts = ["\n".join(_header(summary)), *map(markdown_table, tables(summary))]
     parts.append("\n".join(f"- {_escape(line)}" for line in [*_notes(summary), *_method(summary)]))
     return "\n\n".join(parts)
+
+
+def markdown_table(table: Table) -> str:
+    """A table under a heading."""
+    marks = ["--:" if i in table.numeric else "---" for i in range(len(table.columns))]
+    lines = [_markdown_row(table.columns), f"| {' | '.join(marks)} |"]
+    lines.extend(_markdown_row(row) for row in table.rows)
+    return "\n".join([f"### {_escape(table.title)}", "", *lines])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

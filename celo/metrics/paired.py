@@ -99,7 +99,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def verdict(own: Sequence[float], other: Sequence[float], p_adjusted: float | None) -> Verdict:
-    """"better" or "worse" where the adjusted p-value is at most 0.05, else "unsure".
+    """ "better" or "worse" where the adjusted p-value is at most 0.05, else "unsure".
 
     Args:
       own: final losses.
@@ -204,8 +204,7 @@ def against_reference(results: Results) -> Result:
         raw.append(sign_flip_test([mean for _, _, mean in found.values()]))
         adjusted = holm([test.p_value for test, _, _ in found.values()])
         verdicts = [
-            verdict(*losses, p)
-            for (_, losses, _), p in zip(found.values(), adjusted, strict=True)
+            verdict(*losses, p) for (_, losses, _), p in zip(found.values(), adjusted, strict=True)
         ]
         aggregate[optimizer]["wins"] = Value(float(verdicts.count("better")))
         aggregate[optimizer]["losses"] = Value(float(verdicts.count("worse")))

@@ -180,9 +180,7 @@ _STATISTICS = {
     "iqm": iqm,
     "mean": lambda values: values.mean(axis=-1),
     "std": lambda values: values.std(axis=-1),
-    **{
-        f"p{q:02d}": lambda values, q=q: np.percentile(values, q, axis=-1) for q in PERCENTILES
-    },
+    **{f"p{q:02d}": lambda values, q=q: np.percentile(values, q, axis=-1) for q in PERCENTILES},
 }
 
 

@@ -127,8 +127,8 @@ def test_known_divergence_counts_whatever_the_losses_say() -> None:
 
 
 def test_runs_without_a_curve_are_lost_under_both_rules() -> None:
-    reference = judge(XS, [4.0, 2.0, 2.0], STRICT)
     for options in (STRICT, PUBLISHED):
+        reference = judge(XS, [4.0, 2.0, 2.0], options)
         assert scores(reference, LOST, 20) == (0.0, 0.0)
         assert scores(LOST, reference, 20) == (0.0, 0.0)
 
