@@ -91,7 +91,9 @@ def score(results: Results, *, r_max: float = 4.0, points: int = 100) -> Result:
         if (found := _times(results, present, task)) is not None
     }
     names = ("score", "met", "geometric_mean")
-    aggregate = {o: dict.fromkeys(names, Value(None)) for o in results.optimizers}
+    aggregate: dict[str, dict[str, Value]] = {
+        o: {name: Value(None) for name in names} for o in results.optimizers
+    }
     if not steps or results.reference not in present:
         return Result(aggregate, notes=("algoperf: no task has runs of all and of a reference",))
     times = np.stack([np.median(t, axis=1) for t in steps.values()], axis=-1)

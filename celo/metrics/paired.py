@@ -189,7 +189,9 @@ def against_reference(results: Results) -> Result:
       results: with a reference.
     """
     names = ("difference", "p_value", "wins", "losses")
-    aggregate = {o: dict.fromkeys(names, Value(None)) for o in results.optimizers}
+    aggregate: dict[str, dict[str, Value]] = {
+        o: {name: Value(None) for name in names} for o in results.optimizers
+    }
     scores = results.scores["final_loss"]
     others = [o for o in results.optimizers if o != results.reference and scores.get(o)]
     if results.reference is None or not scores.get(results.reference):

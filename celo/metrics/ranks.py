@@ -48,8 +48,8 @@ def mean_rank(results: Results) -> Result:
     aggregate = {o: dict(values) for o, values in empty.items()}
     for name, by_task in found.items():
         point = np.concatenate(list(by_task.values())).mean(axis=0)
-        sums = sum(r[rows(task, len(r), results.reps)].sum(axis=1) for task, r in by_task.items())
-        samples = sums / sum(len(r) for r in by_task.values())
+        drawn = [r[rows(task, len(r), results.reps)] for task, r in by_task.items()]
+        samples = np.concatenate(drawn, axis=1).mean(axis=1)
         for column, optimizer in enumerate(optimizers):
             bounds = interval(samples[:, column])
             aggregate[optimizer][name] = Value(float(point[column]), *bounds)

@@ -143,7 +143,8 @@ def _of_task(runs: list[RunView], envelope: Envelope) -> dict[str, float | None]
     if len(curves) < len(runs):  # the mean over the seeds is not finite
         return {"last": 0.0, "average": 0.0, "maximum": 0.0, "saturated": 0.0}
     steps = curves[0].steps[curves[0].steps > 0]
-    mean = np.mean([run.losses[run.steps > 0] for run in curves], axis=0, dtype=np.float64)
+    losses = np.array([run.losses[run.steps > 0] for run in curves], np.float64)
+    mean: np.ndarray = losses.mean(axis=0)
     times = adam_steps(mean, envelope) / steps
     below = np.isfinite(mean[-1]) and mean[-1] < envelope.loss[-1]
     return {
