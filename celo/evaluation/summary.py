@@ -201,6 +201,8 @@ def summarize(
     every = [result for entry in entries for result in results[entry]]
     every.sort(key=lambda r: (tasks.index(r.task), entries.index(r.optimizer), r.seed))
     data = {cell.key.task: cell.key.data for cell in cells}
+    steps = cells[0].key.schedule.steps
+    kinds = [data[task].kind for task in tasks if task in data]
     all_notes = (
         *notes,
         *missing,
@@ -209,12 +211,12 @@ def summarize(
         *remarks.about_reference(reference, picked, tasks),
         *about_aggregates,
         *(note for result in measured.found.values() for note in result.notes),
-        *remarks.about_published(published),
+        *remarks.about_published(published, steps, kinds),
     )
     return Summary(
         run=run_hash(cells[0]),
         complete=complete and not missing and all(r.status != "failed" for r in every),
-        steps=cells[0].key.schedule.steps,
+        steps=steps,
         kind=cells[0].key.data.comparable,
         reference=reference,
         options=options,

@@ -213,5 +213,8 @@ def test_published_figures_stand_beside_ours(format_: str) -> None:
     assert any(ours in line for line in lines)
     assert "never aggregated with ours" in text
     assert "S: secondary source" in " ".join(text.split())
+    assert "here: 2 tasks, 2 of them on all of the real data, at 100 steps" in " ".join(
+        text.split()
+    )
     if format_ == "table":
         assert max(map(len, text.splitlines())) <= 80
