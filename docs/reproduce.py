@@ -245,6 +245,8 @@ def _from(found: Mapping[str, Any]) -> str:
 
 def _scores(report: Mapping[str, Any]) -> Table:
     figures = {(f.optimizer, f.metric): f for f in published_results()[1] if f.metric}
+    if report["provenance"]["reference"] != REFERENCE:
+        figures = {}  # relative to something else: another quantity
     rows = []
     for row in report["aggregate"]:
         figure = figures.get((row["optimizer"], row["metric"]))
@@ -354,7 +356,7 @@ def _everything_published(sections: Sequence[Section]) -> list[str]:
         (row["optimizer"], row["metric"])
         for section in sections
         for row in section.report["aggregate"]
-        if row["value"] is not None
+        if row["value"] is not None and section.report["provenance"]["reference"] == REFERENCE
     }
     sources, figures = published_results()
     parts = ["## All published figures"]

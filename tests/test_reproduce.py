@@ -108,6 +108,11 @@ def test_a_report_does_as_well_as_a_run(reproduce: ModuleType, tmp_path: Path) -
     assert reproduce.main(["--report", str(path), "--output", str(output)]) == 0
     expected = reproduce.document([replace(section, cells=())])
     assert output.read_text() == expected
+    provenance = {**section.report["provenance"], "reference": "celo"}
+    other = reproduce.document(
+        [replace(section, report={**section.report, "provenance": provenance})]
+    )
+    assert "1.2 (S)" in expected and "1.2 (S)" not in other
     for rubbish in ("no json", "[]", '{"schema": 2}'):
         path.write_text(rubbish)
         with pytest.raises(UsageError, match="is no report"):

@@ -72,6 +72,13 @@ def published_table(summary: Summary) -> Iterator[Table]:
 
 
 def _ours(summary: Summary, figure: Published) -> str:
+    # Published scores are relative to what is 1 by definition, tuned: others are other quantities.
+    anchors = {f.optimizer for f in summary.published if f.certainty == "D"}
+    tuned = any(
+        row.optimizer == summary.reference and row.tuning_trials > 1 for row in summary.aggregate
+    )
+    if not tuned or summary.reference not in anchors:
+        return _NONE
     for row in summary.aggregate:
         if figure.metric and (row.metric, row.optimizer) == (figure.metric, figure.optimizer):
             return _interval(row)

@@ -218,3 +218,15 @@ def test_published_figures_stand_beside_ours(format_: str) -> None:
     )
     if format_ == "table":
         assert max(map(len, text.splitlines())) <= 80
+
+
+def test_scores_relative_to_something_else_are_no_counterpart() -> None:
+    for reference in ("celo", None):
+        found = _summary("final_loss", published=published_results()[1], reference=reference)
+        (row,) = (r for r in found.aggregate if (r.optimizer, r.metric) == ("celo", _IQM))
+        lines = [line for line in render(found).splitlines() if " 1.2  S" in line]
+        assert len(lines) == 1 and lines[0].endswith("  -")
+        assert reference is None or row.value == 1.0
+
+
+_IQM = "final_loss_iqm"
