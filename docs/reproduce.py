@@ -201,18 +201,9 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[bool, str]]:
     )
     facts.append((scores["split"] == "train", f"losses: {scores['split']} (published: train)"))
     facts.append((scores["ema"] == 0.9, f"smoothing: {scores['ema']:g} (published: 0.9)"))
-    trials = {
-        row["optimizer"]: row["tuning_trials"]
-        for row in report["aggregate"]
-        if row["optimizer"] == REFERENCE
-    }
-    if trials:
-        facts.append(
-            (
-                trials[REFERENCE] == 15,
-                f"Adam's learning rates: {trials[REFERENCE]} tried (published: 15)",
-            )
-        )
+    own = [r["tuning_trials"] for r in report["aggregate"] if r["optimizer"] == REFERENCE]
+    if own:
+        facts.append((own[0] == 15, f"Adam's learning rates: {own[0]} tried (published: 15)"))
     return facts
 
 
@@ -369,16 +360,9 @@ def _everything_published(sections: Sequence[Section]) -> list[str]:
 
 
 def _published_row(figure: Published, ours: set[tuple[str, str]]) -> tuple[str, ...]:
-    compared = (figure.optimizer, figure.metric) in ours
-    where = "compared above" if compared else "not measured"
-    return (
-        figure.optimizer,
-        figure.figure,
-        figure.setting,
-        figure.text,
-        figure.certainty,
-        where,
-    )
+    where = "compared above" if (figure.optimizer, figure.metric) in ours else "not measured"
+    words = (figure.optimizer, figure.figure, figure.setting, figure.text, figure.certainty)
+    return (*words, where)
 
 
 def _table(title: str, table: Table) -> str:
