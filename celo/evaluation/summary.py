@@ -13,6 +13,7 @@ from celo.errors import UsageError
 from celo.evaluation import remarks, statistics
 from celo.evaluation.cells import Cell, DataIdentity, Status
 from celo.evaluation.provenance import Cost, cost, label, provenance
+from celo.evaluation.publishing import not_publishable
 from celo.evaluation.scores import ScoreOptions, scores
 from celo.evaluation.selection import (
     Picked,
@@ -101,6 +102,7 @@ class Summary:
       cost: by task and optimizer; differs from run to run.
       provenance: what produced the results.
       notes: what a reader must know, one sentence each.
+      not_publishable: why the results must not be published; () if they may be.
     """
 
     run: str
@@ -116,6 +118,7 @@ class Summary:
     cost: tuple[Cost, ...]
     provenance: Mapping[str, Any]
     notes: tuple[str, ...]
+    not_publishable: tuple[str, ...] = ()
 
 
 def summarize(
@@ -128,6 +131,7 @@ def summarize(
     expected: remarks.Expected | None = None,
     complete: bool = True,
     notes: Sequence[str] = (),
+    horizons: Sequence[int] = (),
     cache: statistics.Cache | None = None,
     reps: int = statistics.REPS,
 ) -> Summary:
@@ -143,6 +147,7 @@ def summarize(
       expected: seeds asked for by (entry, task); None for every entry on every task, any seeds.
       complete: False if the caller knows that something is missing.
       notes: stand before the summary's own.
+      horizons: from which the results may be published (`celo.evaluation.publishing`).
       cache: statistics by content, computed before; added to.
       reps: repetitions of the bootstrap.
 
@@ -211,6 +216,7 @@ def summarize(
         ),
         provenance=provenance(cells, labels, reference, options, reps),
         notes=tuple(dict.fromkeys(all_notes)),
+        not_publishable=not_publishable(cells[0].key.schedule, horizons),
     )
 
 

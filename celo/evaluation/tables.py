@@ -81,6 +81,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": summary.run,
         "complete": summary.complete,
+        "not_publishable": list(summary.not_publishable),
         "aggregate": aggregate,
         "tasks": [asdict(result) for result in summary.tasks],
         "cost": [asdict(cost) for cost in summary.cost],
@@ -198,14 +199,17 @@ def _cost(summary: Summary) -> Table:
 
 
 def _title(summary: Summary, text: str) -> str:
-    warning = data_warning(summary)
-    return f"{text} ({warning})" if warning else text
+    warnings = [data_warning(summary), "not publishable" if summary.not_publishable else None]
+    shown = ", ".join(filter(None, warnings))
+    return f"{text} ({shown})" if shown else text
 
 
 def _header(summary: Summary) -> list[str]:
     lines = []
     if summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
+    if summary.not_publishable:
+        lines.append(f"NOT PUBLISHABLE: {'; '.join(summary.not_publishable)}.")
     options, schedule = summary.options, f"{summary.steps} steps"
     rule = (
         "a diverged run scores 0"
@@ -303,6 +307,7 @@ def _csv(summary: Summary) -> str:
             "split": summary.options.split,
             "data": _data_label(summary.data[result.task]),
             "label": summary.labels[result.optimizer],
+            "not_publishable": "; ".join(summary.not_publishable),
         }
         for result in summary.tasks
     ]
