@@ -7,8 +7,8 @@
 - One evaluation without interruption, then the same one under SIGKILL at random moments, resumed
   each time by the same command. At the end the two reports, costs and provenance aside, must be the
   same bytes, and no cell that was finished before a kill may have been written again.
-- The same with two workers on one folder, of which one is killed each time, now and then the command
-  that started them.
+- The same with two workers on one folder, of which one is killed each time, now and then the
+  command that started them.
 - The same for a small evaluation whose k-th write fails, for every k: disk full, I/O error, power
   loss between the rename and the folder's way to the disk.
 - Corrupted files of weights, by the strategies of `tests/zoo/test_hostile.py`.
@@ -57,7 +57,7 @@ class Result:
     """What became of the kills.
 
     Attributes:
-      kills: processes killed before the command was done.
+      kills: processes killed before the last cell was there.
       lost: finished cells that were missing afterwards.
       rewritten: finished cells that were computed again.
       identical: the final report equals the uninterrupted one.
@@ -115,12 +115,12 @@ def _run(folder: Path, kills: int, seed: int, workers: int, stderr: BinaryIO) ->
             victim = process.pid
             if workers > 1 and chance.random() < 0.8:
                 victim = chance.choice(_children(process.pid) or [process.pid])
-            if process.poll() is None:
+            if process.poll() is None and len(finished(target)) < cells:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
                     at_kill.append(len(written(target)))
-            if victim == process.pid:
-                break
+                if victim == process.pid:
+                    break
         process.wait()
         after = finished(target)
         lost += len(before.keys() - after.keys())

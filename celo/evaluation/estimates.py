@@ -64,7 +64,9 @@ def estimate(plan: Plan, cells: Iterable[Cell]) -> list[Estimate]:
     recorded: dict[tuple[str, str], list[Cell]] = {}
     for cell in finished:
         recorded.setdefault((cell.key.entry, cell.key.task), []).append(cell)
-    by_place = {(block.entry.text, block.task.record.name): block for block in plan.blocks}
+    by_place: dict[tuple[str, str], Block] = {}
+    for block in plan.blocks:
+        by_place.setdefault((block.entry.text, block.task.record.name), block)
     ratios = [
         _recorded_seconds(cells, by_place[place]) / _by_model(by_place[place])
         for place, cells in recorded.items()

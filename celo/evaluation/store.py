@@ -156,8 +156,9 @@ class Run:
         path = self.path / "identity.json"
         asked = {"weights": dict(weights), "data": dict(data)}
         known: dict[str, dict[str, str]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(path.read_bytes())
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            read = json.loads(path.read_bytes())
+            known = {kind: {**read[kind]} for kind in asked}  # anything else is damage
         merged = {kind: {**asked[kind], **known.get(kind, {})} for kind in asked}
         for kind, names in asked.items():
             for name, value in names.items():

@@ -21,6 +21,7 @@ from celo.evaluation.selection import (
     Runs,
     check_comparable,
     choose_runs,
+    conflicting,
     run_hash,
     tuned,
     unique,
@@ -156,11 +157,12 @@ def summarize(
     """
     options = options or ScoreOptions()
     shown = {*entries, reference}
-    cells = unique(
+    given = [
         cell
         for cell in cells
         if (not tasks or cell.key.task in tasks) and (not entries or cell.key.entry in shown)
-    )
+    ]
+    cells = unique(given)
     if not cells:
         raise UsageError("there are no results to show", hint="`celo eval` produces them")
     check_comparable(cells)
@@ -192,6 +194,7 @@ def summarize(
     all_notes = (
         *notes,
         *missing,
+        *remarks.conflicts(conflicting(given)),
         *remarks.failures(runs, entries, tasks),
         *remarks.mixed_numerics(runs),
         *remarks.about_reference(reference, picked, tasks),

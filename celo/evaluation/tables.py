@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from statistics import median
 from typing import Any
 
@@ -244,7 +244,8 @@ def _drawn(table: Table) -> str:
         numeric=[i - skip for i in table.numeric],
     )
     drawn = [indent + line for line in lines]
-    text, group = [table.title, "", *drawn[:2]], None
+    title = textwrap.fill(table.title, WIDTH)
+    text, group = [title, "", *drawn[:2]], None
     for row, line in zip(table.rows, drawn[2:], strict=True):
         if table.group and row[0] != group:
             group = row[0]
@@ -298,6 +299,13 @@ def _notes(summary: Summary) -> list[str]:
     return [*notes, *summary.notes]
 
 
+# Not those of the first row: a half-finished run has none.
+_CSV_COLUMNS = (
+    *("run", *(field.name for field in fields(TaskResult))),
+    *("split", "data", "label", "not_publishable"),
+)
+
+
 def _csv(summary: Summary) -> str:
     rows = [
         {
@@ -312,7 +320,7 @@ def _csv(summary: Summary) -> str:
         for result in summary.tasks
     ]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")
