@@ -115,10 +115,11 @@ def _run(folder: Path, kills: int, seed: int, workers: int, stderr: BinaryIO) ->
             victim = process.pid
             if workers > 1 and chance.random() < 0.8:
                 victim = chance.choice(_children(process.pid) or [process.pid])
-            if process.poll() is None and len(finished(target)) < cells:
+            now = len(finished(target))
+            if process.poll() is None and now < cells:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
-                    at_kill.append(len(written(target)))
+                    at_kill.append(now)
                 if victim == process.pid:
                     break
         process.wait()

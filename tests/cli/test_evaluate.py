@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -231,63 +230,6 @@ def test_what_plugins_print_is_no_data(bad_plugins: Path, tmp_path: Path) -> Non
     )
     done = celo(*QUICK, "--optimizers", "nan:at=3", "--format", "json", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout)["complete"] is True
-
-
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
-    arguments = ["eval", "-o", "sgd:lr=0.1,adam,celo@random:1", "--suite", "quickstart"]
-    arguments += ["--dry-run", "--workers", "2", "--shard", "1/2", "--output", "run"]
-    code = f"""
-import sys
-from celo.cli.main import main
-try:
-    main({arguments!r})
-finally:
-    print([m for m in ("jax", "pandas", "haiku") if m in sys.modules], file=sys.stderr)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stderr.strip() == "[]"
-    assert list(tmp_path.iterdir()) == []
-    assert "shard 1/2 of 12 blocks" in done.stdout and "with 2 workers at best" in done.stdout
-    assert "time from the model: 6 x parameters" in done.stdout
-    assert "not publishable: its suite is for trying things out" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
-
-
-def test_a_dry_run_knows_what_is_there(tmp_path: Path) -> None:
-    run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path / "run")]
-    assert celo(*run).returncode == 0
-    more = celo(*run, "--seeds", "0,3", "--dry-run", "--format", "json")
-    value = json.loads(more.stdout)
-    assert (more.returncode, value["schema"], value["run"]) == (0, 1, str(tmp_path / "run"))
-    assert [block["present"] for block in value["blocks"]] == [True, False]
-    assert {block["seconds_from"] for block in value["blocks"]} == {"recorded"}
-    assert value["seconds_one_at_a_time"] == value["blocks"][1]["seconds"] > 0
-    assert value["not_publishable"][0] == "20 steps, published: 2000"
-    table = celo(*run, "--dry-run")
-    assert table.returncode == 0 and "nothing is left to compute" in table.stdout
-    fresh = json.loads(celo(*run, "--dry-run", "--fresh", "--format", "json").stdout)
-    assert [block["present"] for block in fresh["blocks"]] == [False]
-    other = celo(*run, "--dry-run", "--steps", "30")
-    assert other.returncode == 1 and "steps: 20 here, 30 asked" in other.stderr
-
-
-def test_a_shard_says_what_it_did(tmp_path: Path) -> None:
-    run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path / "run")]
-    empty = celo(*run, "--shard", "2/2", "--format", "json", JAX_PLATFORMS="no-such-platform")
-    value = json.loads(empty.stdout)
-    assert (empty.returncode, value["blocks"], value["complete"]) == (0, 0, True)
-    first = celo(*run, "--shard", "1/2")
-    assert first.returncode == 0 and first.stdout == ""
-    assert "shard 1/2: 1 of its 1 blocks are done (1 in all shards)" in first.stderr
-    assert f"celo report {tmp_path / 'run'}" in first.stderr
-    failed = celo(*run, "--shard", "1/1", "--seeds", "1", "--memory-limit", "1K")
-    assert failed.returncode == 3 and "0 of its 1 blocks" in failed.stderr
-    value = json.loads(
-        celo(*run, "--shard", "1/1", "--seeds", "1", "--memory-limit", "1K", "--format=json").stdout
-    )
-    assert value["complete"] is False and "1 KiB" in value["failed"][0]["reason"]
 
 
 def test_fresh_works_on_a_damaged_run(tmp_path: Path) -> None:
