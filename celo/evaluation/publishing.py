@@ -28,15 +28,8 @@ def not_publishable(schedule: Schedule, horizons: Iterable[int] = ()) -> tuple[s
             reasons.append("its suite is for trying things out")
         elif schedule.steps < horizon:
             reasons.append(f"{schedule.steps} steps, published: {horizon}")
-    for name, what in _SCHEDULE.items():
+    for name in ("eval_every", "eval_batches", "last_eval_batches"):
         own, published = getattr(schedule, name), getattr(PUBLISHED, name)
         if own != published:
-            reasons.append(f"{what.format(own)}, published: {published}")
+            reasons.append(f"--{name.replace('_', '-')} {own}, published: {published}")
     return tuple(reasons)
-
-
-_SCHEDULE = {
-    "eval_every": "evaluated every {} steps",
-    "eval_batches": "{} batches at an evaluation",
-    "last_eval_batches": "{} batches at the last evaluation",
-}

@@ -30,14 +30,14 @@ from tests.evaluation.example_cells import KEY, cell, key
         (Schedule(500), (500,), ()),
         (Schedule(2000), (10_000,), ("2000 steps, published: 10000",)),
         (Schedule(2000), (0,), ("its suite is for trying things out",)),
-        (Schedule(2000, eval_every=50), (), ("evaluated every 50 steps, published: 10",)),
+        (Schedule(2000, eval_every=50), (), ("--eval-every 50, published: 10",)),
         (
             Schedule(1999, 10, 1, 2),
             (2000,),
             (
                 "1999 steps, published: 2000",
-                "1 batches at an evaluation, published: 5",
-                "2 batches at the last evaluation, published: 10",
+                "--eval-batches 1, published: 5",
+                "--last-eval-batches 2, published: 10",
             ),
         ),
     ],
