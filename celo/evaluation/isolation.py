@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -208,16 +209,21 @@ def _environment(share: Share | None) -> Mapping[str, str]:
     """Environment of a worker; what the user has set wins.
 
     The number of XLA's threads stays that of the whole machine, though they run on a worker's own
-    cores: how a sum is split over threads may move its last bits, and numbers must not depend on
-    the number of workers. On a GPU each worker may take its part of the memory that JAX would
-    reserve for a single process.
+    cores: how a sum is split over threads moves its last bits, and numbers must not depend on the
+    number of workers. GPUs that are listed go round, and those who share one share the memory that
+    JAX would reserve for a single process.
     """
     if share is None:
         return os.environ
-    defaults = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.75 / share.count:.4f}"}
+    chosen, defaults = {}, {}
+    gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if len(gpus) > 1:
+        chosen["CUDA_VISIBLE_DEVICES"] = gpus[share.number % len(gpus)]
+    on_one = math.ceil(share.count / max(len(gpus), 1))
+    defaults["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.75 / on_one:.4f}"
     if hasattr(os, "sched_getaffinity"):
         defaults["PJRT_NPROC"] = os.environ.get("NPROC", str(len(os.sched_getaffinity(0))))
-    return {**defaults, **os.environ}
+    return {**defaults, **os.environ, **chosen}
 
 
 class _Process:

@@ -195,6 +195,19 @@ def test_threads_are_counted_as_without_workers(monkeypatch: pytest.MonkeyPatch)
     assert (chosen["PJRT_NPROC"], chosen["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == ("5", ".1")
 
 
+def test_listed_gpus_go_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XLA_PYTHON_CLIENT_MEM_FRACTION", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-abc")
+    shared = [isolation._environment(Share(n, 4)) for n in range(4)]
+    assert [e["CUDA_VISIBLE_DEVICES"] for e in shared] == ["4", "GPU-abc", "4", "GPU-abc"]
+    assert {e["XLA_PYTHON_CLIENT_MEM_FRACTION"] for e in shared} == {"0.3750"}
+    for alone in ("", "3"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", alone)
+        environment = isolation._environment(Share(1, 2))
+        assert environment["CUDA_VISIBLE_DEVICES"] == alone
+        assert environment["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.3750"
+
+
 def test_a_closed_computer_starts_nothing(
     blocks: list[tuple[int, Block]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
