@@ -39,9 +39,9 @@ def print_dry_run(plan: Plan, config: EvalConfig, format_: str) -> None:
         return
     where = "" if plan.shard is None else f", shard {plan.shard} of {len(plan.blocks)} blocks"
     title = f"{plan.output}: {len(plan.own)} blocks, {sum(e.cells for e in estimates)} runs{where}"
-    columns = ["task", "blocks", "runs", "there", "time left", "memory"]
+    columns = ["task", "there", "time left", "memory"]
     rows = [_row(plan, task.record.name, estimates) for task in plan.tasks]
-    print_table(columns, [row for row in rows if row], title=title, numeric=(1, 2, 3, 4, 5))
+    print_table(columns, [row for row in rows if row], title=title, numeric=(1, 2, 3))
     click.echo()
     for line in _conclusions(plan, config, estimates):
         click.echo(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False))
@@ -59,9 +59,7 @@ def _row(plan: Plan, task: str, estimates: Sequence[Estimate]) -> list[str]:
     memory_mark = "~" if any(_MARKS[one.memory_from] for one in left) else ""
     return [
         task,
-        str(len(own)),
-        str(sum(one.cells for one in own)),
-        str(sum(one.cells for one in own if one.present)),
+        f"{sum(one.cells for one in own if one.present)}/{sum(one.cells for one in own)}",
         time_mark + duration(seconds_left(own)) if left else "-",
         memory_mark + shown_size(most_memory(own)) if left else "-",
     ]
