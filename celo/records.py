@@ -286,6 +286,8 @@ class Suite:
       summary: one line.
       version: raised whenever the list or the horizon changes.
       provenance: where the list comes from and how sure it is.
+      publishable_steps: horizon from which its results may be published; None means `steps`, 0
+        never (a suite for trying things out). Shorter runs are labelled so everywhere.
     """
 
     name: str
@@ -294,6 +296,7 @@ class Suite:
     summary: str
     version: int = 1
     provenance: str = ""
+    publishable_steps: int | None = None
     api_version: int = API_VERSION
 
 

@@ -170,4 +170,5 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
         "expected": expected_runs(requests) if requests else None,
         "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
+        "horizons": sorted({request.publishable_steps for request in requests}),
     }

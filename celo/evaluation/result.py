@@ -80,7 +80,7 @@ def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
     """Scores and statistics of the blocks of a plan; statistics are cached in the run folder."""
     notes = [f"{task.name} was skipped: {task.reason}" for task in plan.skipped]
     expected: dict[tuple[str, str], tuple[int, ...]] = {}
-    for block in plan.blocks:
+    for block in plan.own:
         place = (block.entry.text, block.task.record.name)
         expected[place] = (*expected.get(place, ()), *block.seeds)
     cache, known = _open_cache(outcome.run)
@@ -93,6 +93,7 @@ def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
         expected=expected,
         complete=outcome.complete,
         notes=notes,
+        horizons=[plan.publishable_steps],
         cache=cache,
     )
     if cache.keys() != known:

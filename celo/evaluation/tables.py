@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from statistics import median
 from typing import Any
 
@@ -68,6 +68,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": summary.run,
         "complete": summary.complete,
+        "not_publishable": list(summary.not_publishable),
         "aggregate": aggregate,
         "tasks": runs,
         **_asked_for(summary),
@@ -206,14 +207,17 @@ def _cost(summary: Summary) -> Table:
 
 
 def _title(summary: Summary, text: str) -> str:
-    warning = data_warning(summary)
-    return f"{text} ({warning})" if warning else text
+    warnings = [data_warning(summary), "not publishable" if summary.not_publishable else None]
+    shown = ", ".join(filter(None, warnings))
+    return f"{text} ({shown})" if shown else text
 
 
 def _header(summary: Summary) -> list[str]:
     lines = []
     if summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
+    if summary.not_publishable:
+        lines.append(f"NOT PUBLISHABLE: {'; '.join(summary.not_publishable)}.")
     options, schedule = summary.options, f"{summary.steps} steps"
     if options.horizon is not None:
         schedule += f" scored at {options.horizon}"
@@ -250,7 +254,8 @@ def drawn(table: Table) -> str:
         numeric=[i - skip for i in table.numeric],
     )
     drawn = [indent + line for line in lines]
-    text, group = [table.title, "", *drawn[:2]], None
+    title = textwrap.fill(table.title, WIDTH)
+    text, group = [title, "", *drawn[:2]], None
     for row, line in zip(table.rows, drawn[2:], strict=True):
         if table.group and row[0] != group:
             group = row[0]
@@ -309,6 +314,13 @@ def _notes(summary: Summary) -> list[str]:
     return [*notes, *summary.notes]
 
 
+# Not those of the first row: a half-finished run has none.
+_CSV_COLUMNS = (
+    *("run", *(field.name for field in fields(TaskResult))),
+    *("split", "data", "label", "not_publishable"),
+)
+
+
 def _csv(summary: Summary) -> str:
     rows = [
         {
@@ -318,11 +330,12 @@ def _csv(summary: Summary) -> str:
             "split": summary.options.split,
             "data": _data_label(summary.data[result.task]),
             "label": summary.labels[result.optimizer],
+            "not_publishable": "; ".join(summary.not_publishable),
         }
         for result in summary.tasks
     ]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")
