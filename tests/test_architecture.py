@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "data": {"registry"},
     "tasks": {"data", "registry"},
     "evaluation": {"tasks", "data", "optim", "registry", "spec", "loading"},
+    "report": {"evaluation"},
     "api": {
         "evaluation",
         "optim",

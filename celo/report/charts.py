@@ -69,10 +69,12 @@ def _interval(alt: Any) -> Any:
     """Estimates with their intervals, one row an optimizer."""
     rows = alt.Chart(alt.NamedData("rows"))
     y = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, ticks=False))
-    x = alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=True))
+    x = alt.X("low:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14))
     tooltip = ["label:N", "value:Q", "low:Q", "high:Q", "cells:Q", "diverged:Q"]
     rule = alt.Chart(alt.NamedData("one")).mark_rule(strokeDash=[4, 3]).encode(x="x:Q")
-    bars = rows.mark_rule(strokeWidth=3).encode(x=x, x2="high:Q", y=y, tooltip=tooltip, **_style(alt))
+    bars = rows.mark_rule(strokeWidth=3).encode(
+        x=x, x2="high:Q", y=y, tooltip=tooltip, **_style(alt)
+    )
     marks = rows.mark_point(filled=True, size=80, opacity=1).encode(
         x="value:Q",
         y=y,
@@ -109,7 +111,7 @@ def _curves(alt: Any) -> Any:
 def _profile(alt: Any) -> Any:
     """Performance profiles."""
     rows = alt.Chart(alt.NamedData("rows"))
-    x = alt.X("tau:Q", title="score τ")
+    x = alt.X("tau:Q", title="score τ", axis=alt.Axis(tickCount=8))
     y = alt.Y("value:Q", title="fraction of runs with score > τ", scale=alt.Scale(domain=[0, 1]))
     dash = alt.StrokeDash("dash:N", scale=None, legend=None)
     by = {**_style(alt), "detail": "label:N"}

@@ -18,7 +18,7 @@ from typing import Any
 from celo.evaluation.summary import STATISTICS, Aggregate, Summary, TaskResult
 from celo.evaluation.tables import data_label, data_warning, remarks_of, to_json
 from celo.report.panels import Panel, points
-from celo.report.profiles import SCORES, profiles
+from celo.report.profiles import profiles, score, scored_metrics
 
 COSTS = ("ms_per_step", "state_bytes_per_parameter", "peak_memory_bytes", "compile_s", "wall_s")
 """Fields of `Cost` that are shown; seconds are added up over tasks, the others' median counts."""
@@ -93,17 +93,24 @@ def warnings(summary: Summary) -> list[str]:
     if warning:
         suffix = "" if summary.kind == "real" else ": not comparable with results on the real data"
         found.append(f"{warning}{suffix}")
-    loud = re.compile(r"not publishable|substitute|untrained", re.IGNORECASE)
+    loud = re.compile(r"substitute|untrained", re.IGNORECASE)
+    why = not_publishable(summary)
+    found += [f"not publishable: {'; '.join(why)}"] if why else []
     found += [note for note in remarks_of(summary) if loud.search(note)]
     if not summary.complete:
         found.append("incomplete: something that was asked for is missing or failed")
     return list(dict.fromkeys(found))
 
 
+def not_publishable(summary: Summary) -> tuple[str, ...]:
+    """Why the results must not be published; () if they may be."""
+    return tuple(getattr(summary, "not_publishable", ()))
+
+
 def short_warning(summary: Summary) -> str:
     """The same in a few words, for the titles of figures; "" without any."""
     parts = [data_warning(summary) or ""]
-    if any("not publishable" in note.lower() for note in remarks_of(summary)):
+    if not_publishable(summary):
         parts.append("not publishable")
     if not summary.complete:
         parts.append("incomplete")
@@ -187,6 +194,7 @@ def full(
 
 def _means(summary: Summary) -> list[dict[str, Any]]:
     """Means over seeds by task and optimizer."""
+    metrics = scored_metrics(summary)
     groups: dict[tuple[str, str], list[TaskResult]] = {}
     for result in summary.tasks:
         groups.setdefault((result.task, result.optimizer), []).append(result)
@@ -195,7 +203,7 @@ def _means(summary: Summary) -> list[dict[str, Any]]:
             "task": task,
             "optimizer": entry,
             "final_loss": _mean([r.final_loss for r in results]),
-            **{field: _mean([getattr(r, field) for r in results]) for field in SCORES.values()},
+            "scores": {m: _mean([score(r, m) for r in results]) for m in metrics},
             "seeds": len(results),
             "diverged": sum(r.status == "diverged" for r in results),
             "failed": sum(r.status == "failed" for r in results),

@@ -54,6 +54,7 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
     """
     try:
         import jinja2
+        from markupsafe import Markup as raw
     except ImportError as error:
         raise CeloError(
             "the HTML report needs jinja2, which cannot be imported",
@@ -78,11 +79,14 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
         "profile_groups": [tables.profile_axes(metric, form) for metric, form in groups],
         "best": _best(summary),
     }
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    )
     environment.filters["capfirst"] = lambda text: text[:1].upper() + text[1:]
-    raw = jinja2.utils.markupsafe.Markup
     # Names of tasks are long: a line may end behind an underscore.
-    environment.filters["breakable"] = lambda text: raw(str(raw.escape(text)).replace("_", "_<wbr>"))
+    environment.filters["breakable"] = lambda text: raw(
+        str(raw.escape(text)).replace("_", "_<wbr>")
+    )
     template = environment.from_string(_template("page.html.j2"))
     return template.render(
         title="Comparison of optimizers" + (f" ({warning})" if warning else ""),

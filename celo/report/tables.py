@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from celo.evaluation.summary import Aggregate, Summary
+from celo.evaluation.tables import data_label
 from celo.report.document import readable, split_metric
-from celo.report.profiles import SCORES
+from celo.report.profiles import scored_metrics
 
 COST_TITLES = (
     ("ms_per_step", "ms/step"),
@@ -20,6 +21,7 @@ COST_TITLES = (
     ("tuning_trials", "tuning trials"),
 )
 NONE = "–"
+_LOSS = "loss"
 _HEAT = 5
 """Shades to each side; the darkest is a factor of four."""
 
@@ -74,7 +76,13 @@ def profile_axes(metric: str, form: str) -> dict[str, str]:
     of = "runs" if form == "run_score" else "tasks"
     name = readable(metric) + ("" if form == "run_score" else f", {readable(form)}")
     y = f"fraction of {of} with score > τ"
-    return {"metric": metric, "form": form, "title": name, "x": f"{readable(metric)} score τ", "y": y}
+    return {
+        "metric": metric,
+        "form": form,
+        "title": name,
+        "x": f"{readable(metric)} score τ",
+        "y": y,
+    }
 
 
 def aggregate_tables(summary: Summary) -> list[AggregateTable]:
@@ -104,26 +112,28 @@ def aggregate_tables(summary: Summary) -> list[AggregateTable]:
 
 
 def heat_maps(summary: Summary, means: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Figures by task (rows) and optimizer (columns), as many maps as there are scores, then losses."""
+    """Figures by task (rows) and optimizer (columns): a map for each score, one for losses."""
     by = {(row["task"], row["optimizer"]): row for row in means}
     maps = []
     relative = f"1 is as good as {summary.reference}; blue is better, orange worse."
     of_best = "Compared with the best of its row: the darker the orange, the larger the loss."
-    titles = {field: readable(metric) for metric, field in SCORES.items()}
     shown = [
-        *((field, titles[field], relative, ".2f") for field in SCORES.values()),
-        ("final_loss", f"final {summary.options.split} loss", of_best, ".4g"),
+        *(
+            (metric, readable(metric), _legend(metric, relative))
+            for metric in scored_metrics(summary)
+        ),
+        (_LOSS, f"final {summary.options.split} loss", of_best),
     ]
-    for field, title, legend, form in shown:
-        if all(row[field] is None for row in means):
+    for field, title, legend in shown:
+        if all(_figure(row, field) is None for row in means):
             continue
         rows = []
-        for task, data in _data_labels(summary).items():
+        for task, data in summary.data.items():
             own = [by.get((task, entry)) for entry in summary.labels]
             losses = [row["final_loss"] for row in own if row and row["final_loss"] is not None]
             best = min((x for x in losses if math.isfinite(x)), default=None)
-            cells = [_heat_cell(row, field, form, best) for row in own]
-            rows.append({"task": task, "data": data, "cells": cells})
+            cells = [_heat_cell(row, field, best) for row in own]
+            rows.append({"task": task, "data": data_label(data), "cells": cells})
         maps.append({"field": field, "title": title, "legend": legend, "rows": rows})
     return maps
 
@@ -189,17 +199,27 @@ def _flat(value: Any) -> str:
     return NONE if value is None else str(value)
 
 
-def _heat_cell(row: Mapping[str, Any] | None, field: str, form: str, best: float | None) -> HeatCell:
-    if row is None or row[field] is None:
+def _figure(row: Mapping[str, Any], field: str) -> float | None:
+    return row["final_loss"] if field == _LOSS else row["scores"].get(field)
+
+
+def _legend(metric: str, relative: str) -> str:
+    # Of a metric that others wrote it is not known what 1 means.
+    return relative if metric in ("final_loss", "speedup") else ""
+
+
+def _heat_cell(row: Mapping[str, Any] | None, field: str, best: float | None) -> HeatCell:
+    value = _figure(row, field) if row is not None else None
+    if row is None or value is None:
         return HeatCell(NONE, "none", "no result")
-    value = row[field]
     bad = [f"{row[name]} of {row['seeds']} {name}" for name in ("diverged", "failed") if row[name]]
-    ratio = value
-    if field == "final_loss":
+    if field == _LOSS:
         positive = best is not None and best > 0 and value > 0
-        ratio = (best or 0.0) / value if positive and math.isfinite(value) else 0.0
-    text = "∞" if math.isinf(value) else format(value, form)
-    return HeatCell(text + ("†" if bad else ""), _level(ratio), ", ".join(bad))
+        level = _level((best or 0.0) / value if positive and math.isfinite(value) else 0.0)
+    else:
+        level = _level(value) if _legend(field, "known") else ""
+    text = number(value) if field == _LOSS or not _legend(field, "known") else f"{value:.2f}"
+    return HeatCell(text + ("†" if bad else ""), level, ", ".join(bad))
 
 
 def _level(ratio: float) -> str:
@@ -225,12 +245,6 @@ def _failures(row: Aggregate) -> str:
     counts = {"diverged": row.diverged, "failed": row.failed}
     bad = [f"{name} {count}/{row.cells}" for name, count in counts.items() if count]
     return ", ".join(bad) or f"0/{row.cells}"
-
-
-def _data_labels(summary: Summary) -> dict[str, str]:
-    from celo.evaluation.tables import data_label
-
-    return {task: data_label(data) for task, data in summary.data.items()}
 
 
 def _count(number: int, what: str) -> str:

@@ -10,9 +10,9 @@ from celo.evaluation.cells import Cell, DataIdentity, Schedule
 from tests.evaluation.synthetic_cells import cell
 
 NAMES = (
-    "adam celo celo-adam velo-s velo-4000 rnn-mlp-lopt adafac-mlp-lopt celo2 celo2-base sgd:lr=0.1 sgdm "
-    "adamw nadamw rmsprop adagrad sm3 adabelief yogi radam adafactor fromage lars lamb muon lion prodigy "
-    "schedule-free-adamw shampoo optlist nn-adam"
+    "adam celo celo-adam velo-s velo-4000 rnn-mlp-lopt adafac-mlp-lopt celo2 celo2-base "
+    "sgd:lr=0.1 sgdm adamw nadamw rmsprop adagrad sm3 adabelief yogi radam adafactor fromage lars "
+    "lamb muon lion prodigy schedule-free-adamw shampoo optlist nn-adam"
 ).split()
 TASKS = (
     "ImageMLP_FashionMnist_Relu128x128 ImageMLP_Cifar10_128x128x128_LayerNorm_Relu "
@@ -47,12 +47,23 @@ def comparison(
                 losses *= np.exp(0.06 * random.standard_normal(xs.size))
                 if (o + t) % 8 == 7 and seed == 2:
                     losses[xs.size // 2 :] = np.nan
-                made = cell(name, task, seed, losses, schedule=schedule, data=data, block=tuple(range(seeds)))
+                made = cell(
+                    name,
+                    task,
+                    seed,
+                    losses,
+                    schedule=schedule,
+                    data=data,
+                    block=tuple(range(seeds)),
+                )
                 curves = {"eval/xs": xs, "eval/train/loss": losses, "eval/test/loss": losses * 1.1}
                 cost = {
-                    "ms_per_step": 1.0 + 0.3 * o + 0.1 * t, "wall_s": 60.0 + o, "compile_s": 3.0 + 0.1 * o,
-                    "state_bytes_per_parameter": 8.0 + 4.0 * (o % 5), "peak_memory_bytes": 1e9 + 1e7 * o,
-                }  # fmt: skip
+                    "ms_per_step": 1.0 + 0.3 * o + 0.1 * t,
+                    "wall_s": 60.0 + o,
+                    "compile_s": 3.0 + 0.1 * o,
+                    "state_bytes_per_parameter": 8.0 + 4.0 * (o % 5),
+                    "peak_memory_bytes": 1e9 + 1e7 * o,
+                }
                 cells.append(replace(made, curves=curves, cost=cost, provenance=_PROVENANCE))
     return cells
 

@@ -66,7 +66,8 @@ class Browser:
         """What the system prefers."""
         value = "dark" if on else "light"
         self.cdp(
-            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": value}]
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": value}],
         )
         self.settle()
 

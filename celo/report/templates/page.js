@@ -239,11 +239,13 @@
     printing = true;
     root.dataset.before = root.dataset.theme || "";
     root.dataset.theme = "light";
+    for (const part of document.querySelectorAll("details:not([open])")) { part.open = true; part.dataset.closed = "yes"; }
     elements.forEach((element) => { draw(element); });
   }
   window.addEventListener("beforeprint", preparePrint);
   window.addEventListener("afterprint", () => {
     printing = false;
+    for (const part of document.querySelectorAll("details[data-closed]")) { part.open = false; delete part.dataset.closed; }
     if (root.dataset.before) root.dataset.theme = root.dataset.before; else delete root.dataset.theme;
     stale(ALL);
   });
