@@ -204,11 +204,11 @@
 
   const elements = [...document.querySelectorAll(".chart")];
   const visible = new Set();
-  let waiting = false;
+  let waiting = false, observed = false;
   async function drawVisible() {
     waiting = false;
     await Promise.all([...visible].filter((element) => element.dataset.drawn !== "yes").map(draw));
-    root.dataset.ready = "yes";
+    if (observed) root.dataset.ready = "yes";
   }
   function soon() {
     if (!waiting) { waiting = true; requestAnimationFrame(drawVisible); }
@@ -219,6 +219,7 @@
   }
   const ALL = Object.keys(charts);
   const observer = new IntersectionObserver((entries) => {
+    observed = true;
     for (const entry of entries) entry.isIntersecting ? visible.add(entry.target) : visible.delete(entry.target);
     soon();
   }, { rootMargin: "200px" });
