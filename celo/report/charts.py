@@ -6,6 +6,7 @@ dash and marker (so the legend is the list of optimizers, and theme and selectio
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from celo.errors import CeloError
@@ -45,6 +46,14 @@ def javascript() -> str:
         import vl_convert
     except ImportError as error:
         raise CeloError(_MISSING.format("vl-convert-python"), hint=_HINT) from error
+    return _bundle(vl_convert.__version__)
+
+
+@functools.cache
+def _bundle(_: str) -> str:
+    """Takes a second or two, and is the same for every page."""
+    import vl_convert
+
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib import resources
+from importlib import metadata, resources
 from typing import Any
 
-import celo
 from celo.errors import CeloError
 from celo.evaluation.summary import Summary
 from celo.evaluation.tables import to_json
@@ -91,7 +90,7 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
     return template.render(
         title="Comparison of optimizers" + (f" ({warning})" if warning else ""),
         mark=f" ({warning})" if warning else "",
-        version=celo.__version__,
+        version=metadata.version("celo"),
         css=raw(_template("page.css")),
         script=raw(_template("page.js")),
         vega=raw(_script(charts.javascript())),

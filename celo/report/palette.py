@@ -1,7 +1,8 @@
 """Colours that colour-blind people tell apart, on light and on dark paper.
 
-Eight hues after Okabe and Ito (2008), made darker or lighter until each stands out from its
-background by 3:1 (WCAG 1.4.11), times dashes: up to 40 optimizers differ by line, not by hue alone.
+Eight hues, each 3:1 or more against its background (WCAG 1.4.11), the first five chosen so that
+they differ as seen with protanopia and deuteranopia too; times dashes and markers: up to 40
+optimizers differ by line, not by hue alone.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from dataclasses import dataclass
 
 LIGHT_PAPER, DARK_PAPER = "#ffffff", "#14171c"
 _HUES = (
-    ("#0072b2", "#4ba3e3"),  # blue
-    ("#d55e00", "#ff8a4c"),  # vermilion
-    ("#00835f", "#2fc49a"),  # green
-    ("#a8418a", "#e28cc6"),  # purple
-    ("#a06c00", "#e6b422"),  # gold
+    ("#0a4a9c", "#2f8cff"),  # blue
+    ("#b04400", "#d9722a"),  # vermilion
+    ("#1a9b84", "#22936b"),  # green
+    ("#e04fc0", "#e884d2"),  # pink
+    ("#b98510", "#f5c02b"),  # gold
     ("#2b8ba8", "#7fd6f2"),  # sky
     ("#7a4a2b", "#c99d7c"),  # brown
     ("#6b6f76", "#a3a9b3"),  # grey

@@ -148,8 +148,8 @@ def encode(panel: Panel, names: Sequence[str]) -> dict[str, Any]:
     """A panel as small JSON values: losses as base64 of little-endian uint16.
 
     A code q stands for unit * sinh(low + q * step): logarithmic for losses of either sign, so that
-    the relative error is the same for large and small ones (0.02 % over ten decades). 65534 is
-    infinity, 65535 is NaN. Lines on the panel's common xs carry none of their own.
+    the relative error is the same for large and small ones (0.03 % at most over ten decades).
+    65534 is infinity, 65535 is NaN. Lines on the panel's common xs carry none of their own.
 
     Args:
       panel: to encode.

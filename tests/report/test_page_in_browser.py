@@ -90,7 +90,8 @@ def test_curves_follow_the_controls(window: Browser, control: str) -> None:
     before = _pixels(window, "#curves .chart")
     window.js(
         "const e = document.getElementById(arguments[0]);"
-        "if (e.type === 'range') { e.value = 0; e.dispatchEvent(new Event('input')); } else e.click()",
+        "if (e.type !== 'range') e.click();"
+        "else { e.value = 0; e.dispatchEvent(new Event('input')); }",
         control,
     )
     window.settle()
@@ -177,7 +178,8 @@ def test_curves_on_the_page_are_those_that_were_measured(window: Browser, small:
         "const d = JSON.parse(document.getElementById('drawing').textContent);"
         "return d.panels.map(p => p.lines.map(l => {"
         "  const b = Uint8Array.from(atob(l.ys), c => c.charCodeAt(0)), v = new DataView(b.buffer);"
-        "  return Array.from({length: b.length / 2}, (_, i) => { const q = v.getUint16(2 * i, true);"
+        "  return Array.from({length: b.length / 2}, (_, i) => {"
+        "    const q = v.getUint16(2 * i, true);"
         "    return q > 65533 ? null : p.unit * Math.sinh(p.low + q * p.step); }); }))"
     )
     compared = 0
