@@ -43,14 +43,14 @@ def javascript() -> str:
       CeloError: vl-convert is not installed.
     """
     try:
-        import vl_convert
+        import vl_convert  # noqa: F401
     except ImportError as error:
         raise CeloError(_MISSING.format("vl-convert-python"), hint=_HINT) from error
-    return _bundle(vl_convert.__version__)
+    return _bundle()
 
 
 @functools.cache
-def _bundle(_: str) -> str:
+def _bundle() -> str:
     """Takes a second or two, and is the same for every page."""
     import vl_convert
 

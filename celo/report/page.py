@@ -13,6 +13,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from celo.errors import CeloError
+from celo.evaluation.metric_tables import published_table
 from celo.evaluation.summary import Summary
 from celo.evaluation.tables import to_json
 from celo.report import charts, tables
@@ -101,7 +102,7 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
         report_json=raw(_json(report)),
         drawing_json=raw(_json(drawing)),
         reference=summary.labels.get(summary.reference or "", summary.reference),
-        higher="More is better." if shown else "",
+        higher="More is better in final loss and speedup." if shown else "",
         labels=list(summary.labels.values()),
         sections=[s for s in _SECTIONS if s[0] != "profiles" or further["profiles"]],
         facts=tables.facts(summary),
@@ -115,6 +116,7 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
         ],
         lenient="" if summary.options.divergence == "strict" else " unless a finite loss remains",
         aggregate_tables=tables.aggregate_tables(summary),
+        published=list(published_table(summary)),
         heat_maps=tables.heat_maps(summary, further["means"]),
         cost_fields=tables.COST_TITLES,
         cost_rows=tables.cost_rows(summary, further["costs"]),

@@ -6,44 +6,20 @@ an empirical distribution is one comparison, so nothing heavy is imported for it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
 from celo.evaluation.statistics import rectangle
 from celo.evaluation.summary import Summary, TaskResult
+from celo.metrics.views import Profile
 
+FORM = "run_score"
 TAU = tuple(round(0.05 * i, 2) for i in range(81))
 """The same for every comparison, so that company moves no figure: 0 to 4."""
 
 
-@dataclass(frozen=True)
-class Profile:
-    """Fraction of an optimizer's runs (tasks x seeds) whose score is above tau.
-
-    Attributes:
-      optimizer: entry.
-      metric: whose scores.
-      form: "run_score".
-      tau: thresholds, increasing.
-      value: fractions at these, in [0, 1].
-      low: lower ends of the 95 % interval, or ().
-      high: upper ends.
-    """
-
-    optimizer: str
-    metric: str
-    form: str
-    tau: tuple[float, ...]
-    value: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
 def scored_metrics(summary: Summary) -> list[str]:
     """Metrics that give every run a score, in the order of the summary."""
-    further = dict.fromkeys(name for result in summary.tasks for name in _further(result))
+    further = dict.fromkeys(name for result in summary.tasks for name in result.scores)
     return ["final_loss", "speedup", *further]
 
 
@@ -52,13 +28,19 @@ def score(result: TaskResult, metric: str) -> float | None:
     fields = {"final_loss": "final_loss_score", "speedup": "speedup"}
     if metric in fields:
         return getattr(result, fields[metric])
-    return _further(result).get(metric)
+    return result.scores.get(metric)
 
 
 def profiles(summary: Summary) -> tuple[Profile, ...]:
-    """The profiles of all optimizers that have scores, over the runs that are aggregated."""
-    found = []
+    """The summary's own profiles, and those of runs for every score that has none there.
+
+    Runs are those that are aggregated.
+    """
+    found = list(summary.profiles)
+    known = {profile.metric for profile in found if profile.form == FORM}
     for metric in scored_metrics(summary):
+        if metric in known:
+            continue
         for entry in summary.labels:
             by_task: dict[str, dict[int, float]] = {}
             for result in summary.tasks:
@@ -69,10 +51,5 @@ def profiles(summary: Summary) -> tuple[Profile, ...]:
             if matrix is not None:
                 above = matrix.values.ravel()[:, None] > np.array(TAU)
                 values = tuple(above.mean(axis=0).tolist())
-                found.append(Profile(entry, metric, "run_score", TAU, values))
+                found.append(Profile(entry, metric, FORM, TAU, values))
     return tuple(found)
-
-
-def _further(result: TaskResult) -> Mapping[str, float | None]:
-    """Scores of metrics beyond Celo's two, where the summary has any."""
-    return getattr(result, "scores", {})
