@@ -63,8 +63,16 @@ def readable(name: str) -> str:
     return name.replace("_", " ").strip()
 
 
-def split_metric(name: str) -> tuple[str, str]:
-    """`final_loss_iqm` as ("final_loss", "iqm"); a metric without a statistic keeps its name."""
+def split_metric(name: str, metrics: Sequence[str] = ()) -> tuple[str, str]:
+    """`final_loss_iqm` as ("final_loss", "iqm"); a metric without a statistic keeps its name.
+
+    Args:
+      name: of a row of the aggregates.
+      metrics: names of metrics that are known; of others the statistic is known.
+    """
+    for metric in sorted(metrics, key=len, reverse=True):
+        if name == metric or name.startswith(f"{metric}_"):
+            return metric, name[len(metric) + 1 :]
     for statistic in sorted(STATISTICS, key=len, reverse=True):
         if name.endswith(f"_{statistic}"):
             return name[: -len(statistic) - 1], statistic
@@ -72,14 +80,18 @@ def split_metric(name: str) -> tuple[str, str]:
 
 
 def headlines(summary: Summary) -> tuple[Headline, ...]:
-    """What every figure is about: each metric that has any value, in the summary's order."""
+    """What every figure is about: each metric that has any value, in the summary's order.
+
+    Its IQM where there is one, else the first of the statistics that its tables show.
+    """
     by_metric: dict[str, dict[str, list[Aggregate]]] = {}
     for row in summary.aggregate:
-        metric, statistic = split_metric(row.metric)
+        metric, statistic = split_metric(row.metric, summary.metrics)
         by_metric.setdefault(metric, {}).setdefault(statistic, []).append(row)
     found = []
     for metric, by_statistic in by_metric.items():
-        statistic = "iqm" if "iqm" in by_statistic else next(iter(by_statistic))
+        preferred = [s for s in ("iqm", *summary.shown.get(metric, ())) if s in by_statistic]
+        statistic = (preferred or list(by_statistic))[0]
         rows = by_statistic[statistic]
         if any(row.value is not None for row in rows):
             found.append(Headline(metric, statistic, tuple(rows)))

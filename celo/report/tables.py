@@ -90,7 +90,9 @@ def aggregate_tables(summary: Summary) -> list[AggregateTable]:
     columns: dict[str, list[str]] = {}
     values: dict[tuple[str, str, str], Aggregate] = {}
     for row in summary.aggregate:
-        metric, statistic = split_metric(row.metric)
+        metric, statistic = split_metric(row.metric, summary.metrics)
+        if statistic not in summary.shown.get(metric, (statistic,)) and summary.shown[metric]:
+            continue
         if statistic not in columns.setdefault(metric, []):
             columns[metric].append(statistic)
         values[metric, statistic, row.optimizer] = row

@@ -97,6 +97,10 @@ def test_metrics_are_taken_apart() -> None:
     assert split_metric("final_loss_iqm") == ("final_loss", "iqm")
     assert split_metric("speedup_optimality_gap") == ("speedup", "optimality_gap")
     assert split_metric("algoperf_score") == ("algoperf_score", "")
+    assert split_metric("velo_speedup_last_iqm", ("speedup", "velo_speedup")) == (
+        "velo_speedup",
+        "last_iqm",
+    )
 
 
 def test_metrics_of_others_become_headlines(small: Compared) -> None:

@@ -115,7 +115,8 @@
       if (!rows.length) return "no values";
       const spec = copy(specs.interval);
       spec.height = 22 * rows.length;
-      spec.datasets = { rows: styledRows(rows), one: details.headlines[index].reference_line ? [{ x: 1 }] : [] };
+      spec.datasets = { rows: styledRows(rows), one: [{ x: 1 }] };
+      if (!details.headlines[index].reference_line) spec.layer.shift();
       return spec;
     },
     curves(index) {
