@@ -158,7 +158,7 @@ def _tasks(summary: Summary, scored: bool) -> Table:
         scores = [_mean([r.final_loss_score for r in results]), _mean([r.speedup for r in results])]
         rows.append(
             (
-                f"{task}: {_data_label(summary.data[task])}",
+                f"{task}: {data_label(summary.data[task])}",
                 summary.labels[entry],
                 _number(_mean([r.final_loss for r in results]), ".4g"),
                 *([_number(score, ".2f") for score in scores] if scored else []),
@@ -237,7 +237,7 @@ def _text(summary: Summary) -> str:
     parts = ["\n".join(_header(summary)), *map(drawn, tables(summary))]
     remarks = [
         textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ", break_long_words=False)
-        for note in _notes(summary)
+        for note in remarks_of(summary)
     ]
     return "\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])])
 
@@ -266,7 +266,8 @@ def drawn(table: Table) -> str:
 
 def _markdown(summary: Summary) -> str:
     parts = ["\n".join(_header(summary)), *map(markdown_table, tables(summary))]
-    parts.append("\n".join(f"- {_escape(line)}" for line in [*_notes(summary), *_method(summary)]))
+    remarks = [*remarks_of(summary), *_method(summary)]
+    parts.append("\n".join(f"- {_escape(line)}" for line in remarks))
     return "\n\n".join(parts)
 
 
@@ -308,7 +309,8 @@ def _method(summary: Summary) -> list[str]:
     return [*lines, f"run {summary.run}"]
 
 
-def _notes(summary: Summary) -> list[str]:
+def remarks_of(summary: Summary) -> list[str]:
+    """What a reader must know, one sentence each; untrained weights come first."""
     untrained = [name for name in summary.labels.values() if "random" in name]
     notes = [f"{name} has untrained weights" for name in untrained]
     return [*notes, *summary.notes]
@@ -328,7 +330,7 @@ def _csv(summary: Summary) -> str:
             **result.row(),
             "hyperparameters": json.dumps(dict(result.hyperparameters), sort_keys=True),
             "split": summary.options.split,
-            "data": _data_label(summary.data[result.task]),
+            "data": data_label(summary.data[result.task]),
             "label": summary.labels[result.optimizer],
             "not_publishable": "; ".join(summary.not_publishable),
         }
@@ -341,7 +343,7 @@ def _csv(summary: Summary) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _data_label(data: DataIdentity) -> str:
+def data_label(data: DataIdentity) -> str:
     # The label is free text; the kind is what must never be lost.
     return data.label if data.kind in data.label else f"{data.kind} {data.label}".strip()
 
