@@ -106,23 +106,18 @@ def warnings(summary: Summary) -> list[str]:
         suffix = "" if summary.kind == "real" else ": not comparable with results on the real data"
         found.append(f"{warning}{suffix}")
     loud = re.compile(r"substitute|untrained", re.IGNORECASE)
-    why = not_publishable(summary)
-    found += [f"not publishable: {'; '.join(why)}"] if why else []
+    if summary.not_publishable:
+        found.append(f"not publishable: {'; '.join(summary.not_publishable)}")
     found += [note for note in remarks_of(summary) if loud.search(note)]
     if not summary.complete:
         found.append("incomplete: something that was asked for is missing or failed")
     return list(dict.fromkeys(found))
 
 
-def not_publishable(summary: Summary) -> tuple[str, ...]:
-    """Why the results must not be published; () if they may be."""
-    return tuple(getattr(summary, "not_publishable", ()))
-
-
 def short_warning(summary: Summary) -> str:
     """The same in a few words, for the titles of figures; "" without any."""
     parts = [data_warning(summary) or ""]
-    if not_publishable(summary):
+    if summary.not_publishable:
         parts.append("not publishable")
     if not summary.complete:
         parts.append("incomplete")

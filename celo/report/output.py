@@ -133,17 +133,16 @@ def curves_csv(summary: Summary, panels: Sequence[Panel]) -> str:
     """One row for each evaluated loss of the runs that are scored, unsmoothed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["run", "task", "optimizer", "seed", "status", "split", "step", "loss", "data", "label"]
-    )
-    split = summary.options.split
+    run = ("run", "task", "optimizer", "seed", "status", "split")
+    writer.writerow([*run, "step", "loss", "data", "label", "not_publishable"])
+    split, reasons = summary.options.split, "; ".join(summary.not_publishable)
     for panel in panels:
         data = data_label(summary.data[panel.title])
         for line in panel.lines:
             label = summary.labels[line.name]
             before = (summary.run, panel.title, line.name, line.member, line.status, split)
             for x, y in zip(line.xs.tolist(), line.ys.tolist(), strict=True):
-                writer.writerow([*before, f"{x:g}", repr(y), data, label])
+                writer.writerow([*before, f"{x:g}", repr(y), data, label, reasons])
     return text.getvalue().rstrip("\n")
 
 

@@ -118,8 +118,11 @@ def test_metrics_of_others_become_headlines(small: Compared) -> None:
 
 
 def test_data_that_are_not_the_real_ones_are_loud(small: Compared) -> None:
-    assert warnings(replace(small.summary, complete=True)) == []
+    fine = replace(small.summary, complete=True, not_publishable=())
+    assert warnings(fine) == []
     assert "incomplete" in warnings(small.summary)[-1]
+    short = replace(fine, not_publishable=("20 steps, not 2000", "2 seeds"))
+    assert warnings(short) == ["not publishable: 20 steps, not 2000; 2 seeds"]
     found = compared(block("celo@random", "T", [1.0] * 3, data=SUBSTITUTE), reference=None)
     said = warnings(found.summary)
     assert said[0].startswith("substitute data: not comparable")

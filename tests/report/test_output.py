@@ -83,6 +83,7 @@ def test_options_without_use_are_refused(small: Compared) -> None:
 
 def test_csv_of_curves_has_a_row_for_every_loss(small: Compared) -> None:
     rows = list(csv.DictReader(io.StringIO(curves_csv(small.summary, small.panels))))
+    assert {row["not_publishable"] for row in rows} == {"; ".join(small.summary.not_publishable)}
     lines = [(p, line) for p in small.panels for line in p.lines]
     assert len(rows) == sum(line.xs.size for _, line in lines)
     panel, line = lines[0]
