@@ -76,7 +76,7 @@ def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
         if found.missing is not None:
             return state | {"status": "missing", "problem": found.missing, "hint": found.hint}
         if read:
-            state["fingerprint"] = sources.fingerprint(record.name, DataSelection())
+            state["fingerprint"] = sources.verify(record.name)
     except DataMissingError as error:
         problem = {"problem": error.message, "hint": error.hint}
         return state | {"status": "missing", "label": "incomplete", **problem}
