@@ -339,7 +339,7 @@ class DataSet:
       embedded: comes with an installed distribution; needs no files.
       carrier: the distribution that brings an embedded set; None means the plugin's own.
       resized: of images: files of any size are resized to `image_shape`.
-      hub: where `celo data pull` gets it; None if it has to be put there by hand.
+      hub: where `celo data pull` gets it (ours: `celo.data.hub_sources`); None for nowhere.
     """
 
     name: str

@@ -12,6 +12,7 @@ from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.cli.pulling import pull
 from celo.cli.zoo import size_text
+from celo.data.hub_sources import hub_source
 from celo.data.selection import DataSelection
 from celo.errors import CeloError, DataMissingError
 from celo.records import DataSet
@@ -121,6 +122,7 @@ def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
 
 
 def _as_json(record: DataSet) -> dict[str, Any]:
+    source = hub_source(record)
     return {
         "name": record.name,
         "summary": record.summary,
@@ -132,7 +134,7 @@ def _as_json(record: DataSet) -> dict[str, Any]:
         "embedded": record.embedded,
         "licence": record.licence,
         "citation": record.citation,
-        "hub": record.hub.repository if record.hub else None,
+        "hub": source.repository if source else None,
     }
 
 

@@ -140,16 +140,16 @@ def _say_done(record: DataSet, done: Pulled) -> None:
 
 
 def _as_json(record: DataSet, what: Offer | Pulled) -> dict[str, Any]:
-    from celo.data.pulling import Offer
+    from celo.data import pulling
 
-    planned = isinstance(what, Offer)
+    planned = isinstance(what, pulling.Offer)
     return {
         "name": record.name,
         "repository": what.source.repository if planned else what.repository,
         "commit": what.commit,
         "bytes": what.size if planned else what.bytes,
         "licence": record.licence,
-        "remark": record.hub.remark if record.hub else "",
+        "remark": pulling.source_of(record).remark,
         "folder": None if planned else str(what.folder),
         "downloaded": False if planned else what.downloaded,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ def has_classes(folder: Path) -> bool:
     )
 
 
-def read_images(record: DataSet, parts: dict[str, Sequence[Path]]) -> dict[str, RowSource]:
+def read_images(record: DataSet, parts: Mapping[str, Sequence[Path]]) -> dict[str, RowSource]:
     """The rows of every part; labels count the names of the classes in alphabetical order.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where the sets that celo knows lie on the Hugging Face hub; data, no code.
+"""Where the sets that celo knows by itself lie on the Hugging Face hub.
 
 No revision and no checksum is written here: a pull fixes the commit that the hub names when it
 begins, holds every file against the checksum that the hub states for it, and records both beside
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from celo.records import HubSource
+from celo.records import DataSet, HubSource
 
 
 def _train_and_test(repository: str, folder: str, **others: str) -> HubSource:
@@ -48,3 +48,8 @@ HUB_SOURCES: Mapping[str, HubSource] = {
         ),
     ),
 }
+
+
+def hub_source(record: DataSet) -> HubSource | None:
+    """Where a set lies on the hub, by its own record or by the table above."""
+    return record.hub or HUB_SOURCES.get(record.name)

@@ -12,6 +12,7 @@ import numpy as np
 
 from celo import registry
 from celo.data import arrays, downsampled, folders, parquet, rows
+from celo.data.hub_sources import hub_source
 from celo.data.parts import part_of, train_and_test
 from celo.errors import DataError, DataMissingError
 from celo.files import cache_dir
@@ -94,7 +95,7 @@ def missing(record: DataSet) -> tuple[str, str]:
     if record.files:
         hint += f", or {record.files} into {own}"
     hint += f", or parquet files or train/CLASS/*.png and test/CLASS/*.png into {own}"
-    if record.hub:
+    if hub_source(record):
         hint = f"`celo data pull {record.name}` fetches it; or {hint}"
     if not os.environ.get(ENVIRONMENT):
         hint += f"; the variable {ENVIRONMENT} names another folder"

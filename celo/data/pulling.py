@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from celo import registry
-from celo.data import transfer
+from celo.data import local, transfer
+from celo.data.hub_sources import hub_source
 from celo.data.transfer import RemoteFile
 from celo.errors import DataError, UsageError
 from celo.files import cache_dir, write_atomically
@@ -84,12 +85,11 @@ def source_of(record: DataSet) -> HubSource:
     Raises:
       UsageError: it cannot be had there.
     """
-    if record.hub is None:
-        from celo.data import local
-
+    source = hub_source(record)
+    if source is None:
         hint = "it is always here" if record.embedded else local.missing(record)[1]
         raise UsageError(f"data set {record.name} is not on the hub", hint=hint)
-    return record.hub
+    return source
 
 
 def pulled(name: str) -> Pulled | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from celo.data.hub_sources import HUB_SOURCES
 from celo.records import DataSet
 
 _IDX = "the four IDX files train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-..."
@@ -21,7 +20,6 @@ DATA_SETS: tuple[DataSet, ...] = (
         citation="LeCun, Cortes and Burges, 1998",
         folders=("mnist", "MNIST/raw"),
         files=_IDX,
-        hub=HUB_SOURCES["mnist"],
     ),
     DataSet(
         name="fashion_mnist",
@@ -36,7 +34,6 @@ DATA_SETS: tuple[DataSet, ...] = (
         citation="Xiao, Rasul and Vollgraf, 2017",
         folders=("fashion_mnist", "FashionMNIST/raw"),
         files=_IDX,
-        hub=HUB_SOURCES["fashion_mnist"],
     ),
     DataSet(
         name="cifar10",
@@ -51,7 +48,6 @@ DATA_SETS: tuple[DataSet, ...] = (
         citation="Krizhevsky, Nair and Hinton, 2009",
         folders=("cifar-10-batches-py", "cifar10/cifar-10-batches-py", "cifar10"),
         files="the python batches data_batch_1 ... data_batch_5, test_batch",
-        hub=HUB_SOURCES["cifar10"],
     ),
     DataSet(
         name="cifar100",
@@ -66,7 +62,6 @@ DATA_SETS: tuple[DataSet, ...] = (
         citation="Krizhevsky, Nair and Hinton, 2009",
         folders=("cifar-100-python", "cifar100/cifar-100-python", "cifar100"),
         files="the python files train, test",
-        hub=HUB_SOURCES["cifar100"],
     ),
     DataSet(
         name="svhn_cropped",
@@ -79,7 +74,6 @@ DATA_SETS: tuple[DataSet, ...] = (
         num_classes=10,
         licence="non-commercial use only",
         citation="Netzer, Wang, Coates, Bissacco, Wu and Ng, 2011",
-        hub=HUB_SOURCES["svhn_cropped"],
     ),
     DataSet(
         name="digits",

@@ -82,7 +82,7 @@ def fetch(
     commit: str,
     file: RemoteFile,
     target: Path,
-    advanced: Callable[[int], None],
+    advanced: Callable[[int], object],
 ) -> None:
     """Brings a file to `target`, which exists only if it is whole.
 
@@ -129,7 +129,7 @@ def _go_on(
     commit: str,
     file: RemoteFile,
     out: FileIO,
-    advanced: Callable[[int], None],
+    advanced: Callable[[int], object],
 ) -> None:
     """Receives more of a file; a connection that broke after a while is taken up again."""
     here = out.tell()
@@ -147,7 +147,7 @@ def _receive(
     commit: str,
     file: RemoteFile,
     out: FileIO,
-    advanced: Callable[[int], None],
+    advanced: Callable[[int], object],
 ) -> None:
     """Appends what the hub sends until the file is whole or the connection breaks."""
     import huggingface_hub

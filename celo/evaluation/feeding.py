@@ -14,6 +14,7 @@ import os
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import jax
 import numpy as np
@@ -93,7 +94,7 @@ def _places(training: tuple[int, ...], evaluation: tuple[int, ...]) -> Rows:
 def abstract_window(tables: tuple[SplitTable, ...], rows: Rows) -> Window:
     """Shapes of a window, from the shapes of its row numbers."""
     total = math.prod(rows.training.shape) + math.prod(rows.evaluation.shape)
-    arrays = {
+    arrays: dict[str, Any] = {
         name: jax.ShapeDtypeStruct((total, *array.shape[1:]), array.dtype)
         for name, array in tables[0].arrays.items()
     }

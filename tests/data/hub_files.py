@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from celo.data.hub_sources import hub_source
 from celo.records import DataSet
 
 
@@ -61,10 +62,11 @@ def text_parquet(documents: Sequence[str]) -> bytes:
 
 def repository_of(record: DataSet, arrays: dict[str, np.ndarray], shards: int = 2) -> dict:
     """The files of a dataset repository for a set, its train rows in several files."""
-    assert record.hub is not None
+    source = hub_source(record)
+    assert source is not None
     files: dict[str, bytes] = {"README.md": b"# a set\n"}
     columns = ("img" if "cifar" in record.name else "image", "label")
-    for part, pattern in record.hub.files:
+    for part, pattern in source.files:
         count = shards if part == "train" else 1
         pieces = zip(
             np.array_split(arrays[f"{part}_images"], count),

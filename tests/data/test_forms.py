@@ -126,7 +126,7 @@ def test_damaged_files_are_named(data_folder: Path) -> None:
 def test_documents_of_a_parquet_file(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(text_parquet(["one\n", "", " two words ", "3"]))
     assert [*parquet.read_text(tmp_path / "train.parquet")] == ["one", "two words", "3"]
-    (tmp_path / "x.parquet").write_bytes(images_parquet(np.zeros((1, 2, 2), np.uint8), [1]))
+    (tmp_path / "x.parquet").write_bytes(images_parquet(np.zeros((1, 2, 2), np.uint8), np.ones(1)))
     with pytest.raises(DataError, match="expected a column text, found image, label"):
         next(parquet.read_text(tmp_path / "x.parquet"))
 
