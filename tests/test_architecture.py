@@ -53,6 +53,7 @@ ARROWS: dict[str, set[str]] = {
         "data",
         "celo_zoo",
     },
+    "bench": {"api", "data", "evaluation", "loading", "optim", "tasks"},
     "scaffold": {"registry"},
     "testing": {"optim", "registry", "spec", "loading", "tasks", "data"},
     "celo_plugins": {"lopt", "optim", "celo_zoo"},
