@@ -7,6 +7,7 @@ so only its session, its addresses and its errors are used here.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from celo.errors import DataError
 from celo.hub import Failure, explain, is_network, is_offline
 
 _TIMEOUT = 20.0  # seconds without a byte
-_ATTEMPTS = 4  # in a row that bring nothing
+_ATTEMPTS = 4  # to ask a hub that is busy
 _CHUNK = 2**20
 _LATER = "run the same command again later: it goes on where it stopped"
 
@@ -50,7 +51,7 @@ def ask(question: Callable[[], object], repository: str, file: str, revision: st
     Raises:
       DataError: it does not answer, or not with what was asked for.
     """
-    for attempt in range(_ATTEMPTS):
+    for attempt in itertools.count(1):
         if is_offline():
             raise DataError(
                 "the hub was not asked, because HF_HUB_OFFLINE is set",
@@ -64,10 +65,9 @@ def ask(question: Callable[[], object], repository: str, file: str, revision: st
             if isinstance(error, OSError) and error.errno and not is_network(error):
                 raise  # of the disk
             failure = explain(error, repository, file, revision, folder="datasets/")
-            if failure.kind != "busy" or attempt == _ATTEMPTS - 1:
+            if failure.kind != "busy" or attempt == _ATTEMPTS:
                 raise failed(failure) from error
             time.sleep(failure.wait)
-    raise AssertionError("unreachable")
 
 
 def failed(failure: Failure) -> DataError:
