@@ -40,8 +40,10 @@ ARROWS: dict[str, set[str]] = {
     "utils": {"lopt", "celo_zoo"},
     "pages": {"spec", "loading", "celo_zoo"},
     "data": {"registry"},
+    "metrics": set(),
     "tasks": {"data", "registry"},
-    "evaluation": {"tasks", "data", "optim", "registry", "spec", "loading"},
+    "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
+    "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
         "optim",
