@@ -301,6 +301,24 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class HubSource:
+    """Where a set can be had on the Hugging Face hub, as parquet files.
+
+    Attributes:
+      repository: `org/name` of a dataset repository.
+      files: (part, pattern) pairs: which of its files belong to "train", "valid" or "test"; in a
+        pattern `*` matches anything.
+      revision: branch, tag or commit; what it stands for is fixed when a pull begins.
+      remark: how it differs from what the published tasks used; "" if it does not.
+    """
+
+    repository: str
+    files: tuple[tuple[str, str], ...]
+    revision: str = "main"
+    remark: str = ""
+
+
+@dataclass(frozen=True)
 class DataSet:
     """A data set and where it may come from.
 
@@ -323,6 +341,8 @@ class DataSet:
       largest_pixel: the pixel value that becomes 1.
       embedded: comes with an installed distribution; needs no files.
       carrier: the distribution that brings an embedded set; None means the plugin's own.
+      resized: of images: files of any size are resized to `image_shape`.
+      hub: where `celo data pull` gets it (ours: `celo.data.hub_sources`); None for nowhere.
     """
 
     name: str
@@ -340,6 +360,8 @@ class DataSet:
     largest_pixel: int = 255
     embedded: bool = False
     carrier: str | None = None
+    resized: bool = False
+    hub: HubSource | None = None
     api_version: int = API_VERSION
 
 

@@ -26,7 +26,7 @@ COMMANDS = {
     "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),
     "tasks": ("celo.cli.tasks", "Tasks: list, show."),
     "suites": ("celo.cli.suites", "Named lists of tasks: list, show."),
-    "data": ("celo.cli.data", "Data sets: list, verify."),
+    "data": ("celo.cli.data", "Data sets: list, pull, verify, rm."),
     "zoo": ("celo.cli.zoo", "Pretrained weights: list, show, pull, push, verify, path, rm."),
     "bench": ("celo.cli.bench", "What updates and training steps cost on this machine."),
     "doctor": ("celo.cli.doctor", "What would not work here, and what mends it."),
