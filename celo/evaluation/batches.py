@@ -8,7 +8,8 @@ a task: sorting is slow to compile and has nothing to do with the optimizer.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +37,9 @@ class Rows:
     """Row numbers, in the joint table, of every batch of one window of evaluation points.
 
     Attributes:
-      training: int32 [seeds, POINTS_PER_WINDOW * eval_every, batch]; the first one belongs to the
-        first step of the window.
-      evaluation: int32 [seeds, 3 splits, batches, batch]; `eval_batches` of them a point.
+      training: int32 [seeds, POINTS_PER_WINDOW * eval_every, *rows_shape]; the first one belongs to
+        the first step of the window.
+      evaluation: int32 [seeds, 3 splits, batches, *rows_shape]; `eval_batches` of them a point.
     """
 
     training: jax.Array
@@ -77,8 +78,7 @@ def open_batches(task: Task) -> Batches:
     }
     starts = np.cumsum([0, *(table.rows for table in tables)])
     splits = tuple((int(s), table.rows) for s, table in zip(starts, tables, strict=False))
-    joint = SplitTable(arrays, tables[0].batch_size, tables[0].decode)
-    return Batches(joint, splits)
+    return Batches(replace(tables[0], arrays=arrays), splits)
 
 
 def draw_rows(batches: Batches, keys: jax.Array, first: jax.Array, *, schedule: Schedule) -> Rows:
@@ -90,14 +90,15 @@ def draw_rows(batches: Batches, keys: jax.Array, first: jax.Array, *, schedule: 
       first: number of the window's first evaluation point.
       schedule: of the run.
     """
-    s, size = schedule, batches.table.batch_size
+    s, table = schedule, batches.table
+    draw = partial(batch_indices, batch_size=table.batch_size, stack=table.stack)
     step = jnp.minimum(first * s.eval_every, s.steps)
     spare = max(0, s.last_eval_batches - s.eval_batches)
 
     def one_run(key: jax.Array) -> Rows:
         def stream(key: jax.Array, split: int, start: jax.Array, count: int) -> jax.Array:
             offset, rows = batches.splits[split]
-            return offset + batch_indices(key, start, count, rows=rows, batch_size=size)
+            return offset + draw(key, start, count, rows=rows)
 
         training_key = jax.random.fold_in(key, BATCHES)
         evaluation_key = jax.random.fold_in(key, EVAL)
