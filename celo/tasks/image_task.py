@@ -41,7 +41,8 @@ class ImageTask(Task):
         """
         self.datasets = datasets
         self._name = name
-        self._network = network
+        # Traced once for all that asks for it; loops inline it.
+        self._network = hk.TransformedWithState(jax.jit(network.init), jax.jit(network.apply))
         self._normalizer = normalizer
         self._state = state
 

@@ -75,6 +75,7 @@ class OptimizerTask(Task):
         self.optimizer = optimizer
         self.inner = task
         self._steps = inner_steps
+        self._mean_loss = jax.jit(self._loss)  # traced once for all that asks for it
 
     @property
     def name(self) -> str:
@@ -84,6 +85,9 @@ class OptimizerTask(Task):
         return self.optimizer.init(key)
 
     def loss(self, params: Params, key: PRNGKey, data: Batch) -> jax.Array:
+        return self._mean_loss(params, key, data)
+
+    def _loss(self, params: Params, key: PRNGKey, data: Batch) -> jax.Array:
         init_key, run_key = jax.random.split(key)
         run = self.inner_run(params, self.inner.init_with_state(init_key), run_key, data)
         return jnp.mean(self.normalizer(run.losses))
