@@ -7,7 +7,8 @@ The hand-written loop is what one would write for a single run: a jitted `lax.sc
 that lie on the device, with the same optax optimizer. Ours runs the block of one seed as a user's
 comparison does; the evaluation before the steps is measured on its own and taken off. Both go
 through the same number of steps (chosen so that a turn takes a few seconds), in turn, in one
-process; printed are medians and the median ratio of pairs. Tasks without data here are skipped, and named.
+process; printed are medians and the median ratio of pairs. Tasks without data here are skipped, and
+named.
 """
 
 from __future__ import annotations

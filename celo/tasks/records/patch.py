@@ -8,12 +8,12 @@ from typing import Any
 from celo.records import TaskPlugin
 from celo.tasks.records.image import LARGE, OWN, image_task
 
-_VITS: Mapping[str, Mapping[str, int]] = {
+_VITS: Mapping[str, Mapping[str, Any]] = {
     "wideshallow": {"width": 384, "mlp_width": 1536, "heads": 6, "blocks": 6},
     "skinnydeep": {"width": 128, "mlp_width": 512, "heads": 4, "blocks": 10},
     "skinnyshallow": {"width": 64, "mlp_width": 256, "heads": 2, "blocks": 4},
 }
-_MIXERS: Mapping[str, Mapping[str, int]] = {
+_MIXERS: Mapping[str, Mapping[str, Any]] = {
     "small16": {"width": 768, "blocks": 8, "token_mlp_width": 384, "channel_mlp_width": 3072},
     "tiny16": {"width": 512, "blocks": 5, "token_mlp_width": 384, "channel_mlp_width": 2048},
 }
