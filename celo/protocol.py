@@ -195,17 +195,25 @@ class SplitTable:
     Attributes:
       arrays: name -> array [rows, ...]; compact (uint8 pixels, flattened rows).
       batch_size: rows of a batch.
-      decode: pure function from gathered rows (name -> [batch_size, ...]) to a batch, traced
+      decode: pure function from gathered rows (name -> [*rows_shape, ...]) to a batch, traced
         inside compiled code.
+      stack: a batch is so many consecutive ones of `batch_size` rows, stacked in front; None means
+        a plain one.
     """
 
     arrays: Mapping[str, Any]
     batch_size: int
     decode: Callable[[Mapping[str, jax.Array]], Batch]
+    stack: int | None = None
 
     @property
     def rows(self) -> int:
         return next(iter(self.arrays.values())).shape[0]
+
+    @property
+    def rows_shape(self) -> tuple[int, ...]:
+        """Shape of the row numbers of one batch."""
+        return (self.batch_size,) if self.stack is None else (self.stack, self.batch_size)
 
 
 class Task:

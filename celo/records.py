@@ -258,6 +258,8 @@ class TaskPlugin:
       batching: how a block of runs is laid out, by platform ("cpu", "gpu", "tpu"; "default"):
         one vmapped axis or one run after the other. A property of the task, measured, never
         chosen by free memory.
+      stack: of a task that trains an optimizer: inner batches that make one training batch, one
+        for each inner step. None for all others.
     """
 
     name: str
@@ -273,6 +275,12 @@ class TaskPlugin:
     api_version: int = API_VERSION
     numerics_version: int = 1
     batching: Mapping[str, Batching] = field(default_factory=lambda: {"default": "vmap"})
+    stack: int | None = None
+
+    @property
+    def rows_shape(self) -> tuple[int, ...]:
+        """The leading axes of a training batch."""
+        return (self.batch_size,) if self.stack is None else (self.stack, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -288,6 +296,7 @@ class Suite:
       provenance: where the list comes from and how sure it is.
       publishable_steps: horizon from which its results may be published; None means `steps`, 0
         never (a suite for trying things out). Shorter runs are labelled so everywhere.
+      left_out: what might be expected in it and is not, with the reason; one sentence each.
     """
 
     name: str
@@ -297,6 +306,7 @@ class Suite:
     version: int = 1
     provenance: str = ""
     publishable_steps: int | None = None
+    left_out: tuple[str, ...] = ()
     api_version: int = API_VERSION
 
 

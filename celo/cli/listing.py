@@ -24,6 +24,7 @@ def print_list(
     columns: Mapping[str, Callable[[Found[Any]], str]],
     as_json: Callable[[Found[Any]], dict[str, Any]],
     numeric: Sequence[str] = (),
+    sections: Callable[[Found[Any]], str] | None = None,
 ) -> None:
     """Everything of a group: what works, what lost its name to another, and what is broken.
 
@@ -34,22 +35,37 @@ def print_list(
         into the column "summary", which is added where there is none.
       as_json: of an entry that works.
       numeric: headings of right-aligned columns.
+      sections: title of the table that an entry belongs to, in the order of their first entries;
+        None makes one table of all. What is broken is in a table of its own then.
     """
     if format_ == "json":
         works = [as_json(entry) for entry in group.everything()]
         print_json([*works, *map(_broken_as_json, group.broken)])
         return
-    headings = [*columns]
-    rows = [{head: cell(entry) for head, cell in columns.items()} for entry in group.everything()]
-    for row in rows[len(group.found) :]:
-        row["summary"] = f"{row.get('summary', '')} {_CLASH}".strip()
+    tables: dict[str, list[dict[str, str]]] = {}
+    for i, entry in enumerate(group.everything()):
+        row = {head: cell(entry) for head, cell in columns.items()}
+        if i >= len(group.found):
+            row["summary"] = f"{row.get('summary', '')} {_CLASH}".strip()
+        tables.setdefault(sections(entry) if sections else "", []).append(row)
     for broken in group.broken:
         said = {"summary": f"broken: {broken.reason}", "from": origin(broken)}
-        rows.append({**dict.fromkeys(headings, "-"), headings[0]: broken.name, **said})
+        row = {**dict.fromkeys(columns, "-"), next(iter(columns)): broken.name, **said}
+        tables.setdefault("broken" if sections else "", []).append(row)
+    for i, (title, rows) in enumerate(tables.items() or [("", [])]):
+        if i:
+            click.echo()
+        _print_section(title, [*columns], rows, numeric)
+
+
+def _print_section(
+    title: str, headings: list[str], rows: list[dict[str, str]], numeric: Sequence[str]
+) -> None:
     if any("summary" in row for row in rows) and "summary" not in headings:
         headings.append("summary")
     cells = [[row.get(heading, "") for heading in headings] for row in rows]
-    print_table(headings, cells, numeric=[headings.index(heading) for heading in numeric])
+    right = [headings.index(heading) for heading in numeric]
+    print_table(headings, cells, title=title or None, numeric=right)
 
 
 def add_show(

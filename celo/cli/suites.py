@@ -9,6 +9,7 @@ import click
 from celo import registry
 from celo.cli.listing import add_show, print_list
 from celo.cli.output import format_option, print_table
+from celo.errors import UnknownNameError
 from celo.records import Suite
 
 _NEVER = "for trying things out: its results are not for publication"
@@ -38,10 +39,24 @@ def _print_suite(entry: registry.Found[Suite]) -> None:
     click.echo(f"{suite.name}, version {suite.version}: {suite.summary}")
     least = _publishable_steps(suite)
     published = f"results may be published from {least} steps on" if least else _NEVER
-    click.echo(f"{suite.steps} steps; {suite.provenance}\n{published}\n")
-    tasks = [registry.task(task).record for task in suite.tasks]
-    rows = [[task.name, task.family, task.data_set, f"{task.parameters:,}"] for task in tasks]
-    print_table(["task", "family", "data", "parameters"], rows, numeric=(3,))
+    click.echo(f"{suite.steps} steps; {published}\n")
+    for title, text in (
+        ("provenance", suite.provenance),
+        *(("left out", t) for t in suite.left_out),
+    ):
+        if text:
+            click.echo(click.wrap_text(f"{title}: {text}", 80, subsequent_indent="  "))
+    click.echo()
+    print_table(["task", "data", "params"], [_row(name) for name in suite.tasks], numeric=(2,))
+
+
+def _row(name: str) -> list[str]:
+    """A line of the table; a suite may name tasks of a package that is not installed."""
+    try:
+        task = registry.task(name).record
+    except UnknownNameError:
+        return [name, "not installed", "-"]
+    return [task.name, task.data_set, f"{task.parameters:,}"]
 
 
 def _publishable_steps(suite: Suite) -> int:
@@ -58,6 +73,7 @@ def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
         "publishable_steps": _publishable_steps(suite),
         "tasks": list(suite.tasks),
         "provenance": suite.provenance,
+        "left_out": list(suite.left_out),
         "distribution": entry.origin.distribution,
         "version": entry.origin.version,
     }

@@ -30,13 +30,23 @@ def list_tasks(suite_name: str | None, format_: str) -> None:
         group = replace(group, found=found, shadowed=(), broken=())
     columns = {
         "task": lambda entry: entry.name,
-        "family": lambda entry: entry.record.family,
         "data": lambda entry: entry.record.data_set,
-        "batch": lambda entry: str(entry.record.batch_size),
-        "parameters": lambda entry: f"{entry.record.parameters:,}",
+        "batch": lambda entry: shown_batch(entry.record),
+        "params": lambda entry: f"{entry.record.parameters:,}",
     }
-    numeric = ("batch", "parameters")
-    print_list(group, format_, columns=columns, as_json=_as_json, numeric=numeric)
+    print_list(
+        group,
+        format_,
+        columns=columns,
+        as_json=_as_json,
+        numeric=("batch", "params"),
+        sections=lambda entry: entry.record.family,
+    )
+
+
+def shown_batch(record: TaskPlugin) -> str:
+    """Rows of a training batch: "128", or "50x128" where inner batches are stacked."""
+    return "x".join(map(str, record.rows_shape))
 
 
 def _print_task(entry: registry.Found[TaskPlugin]) -> None:
@@ -46,7 +56,7 @@ def _print_task(entry: registry.Found[TaskPlugin]) -> None:
         ["summary", record.summary],
         ["family", record.family],
         ["data", record.data_set],
-        ["batch", f"{record.batch_size} rows"],
+        ["batch", f"{shown_batch(record)} rows"],
         ["parameters", f"{record.parameters:,}"],
         ["from", origin(entry)],
         ["citation", record.citation],
@@ -64,6 +74,7 @@ def _as_json(entry: registry.Found[TaskPlugin]) -> dict[str, Any]:
         "summary": record.summary,
         "data_set": record.data_set,
         "batch_size": record.batch_size,
+        "stack": record.stack,
         "parameters": record.parameters,
         "config": dict(record.config),
         "aliases": list(record.aliases),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -99,17 +100,18 @@ class _BatchIterator:
             if position == 0:
                 for array in table.arrays.values():
                     release(array)
-                self._block = np.asarray(
-                    _indices(self._key, self._next, _BLOCK, table.rows, table.batch_size)
-                )
+                shape = table.rows, table.batch_size, table.stack
+                self._block = np.asarray(_indices(self._key, self._next, _BLOCK, *shape))
             indices = self._block[position]
             self._next += 1
             return table.decode({name: array[indices] for name, array in table.arrays.items()})
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _indices(key: jax.Array, first: int, count: int, rows: int, batch_size: int) -> jax.Array:
-    return batch_indices(key, first, count, rows=rows, batch_size=batch_size)
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
+def _indices(
+    key: jax.Array, first: int, count: int, rows: int, batch_size: int, stack: int | None
+) -> jax.Array:
+    return batch_indices(key, first, count, rows=rows, batch_size=batch_size, stack=stack)
 
 
 def _check_split(name: str) -> None:
@@ -169,6 +171,24 @@ def image_datasets(
             "label": jax.ShapeDtypeStruct((batch_size,), jnp.int32),
         },
         extra_info={"num_classes": record.num_classes},
+    )
+
+
+def stacked(datasets: Datasets, batches: int) -> ArrayDatasets:
+    """The same stream, `batches` consecutive batches stacked in front to make one; no data yet.
+
+    Args:
+      datasets: with tables; what they read is shared.
+      batches: of the given ones in one of the new.
+    """
+    plain = datasets.abstract_batch
+    return ArrayDatasets(
+        lambda split: dataclasses.replace(datasets.table(split), stack=batches),
+        batch_size=jax.tree.leaves(plain)[0].shape[0],
+        abstract_batch=jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((batches, *x.shape), x.dtype), plain
+        ),
+        extra_info=datasets.extra_info,
     )
 
 

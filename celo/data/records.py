@@ -76,6 +76,35 @@ DATA_SETS: tuple[DataSet, ...] = (
         citation="Netzer, Wang, Coates, Bissacco, Wu and Ng, 2011",
     ),
     DataSet(
+        name="food101",
+        summary="photographs of 101 dishes, resized to 64x64 colour",
+        load="celo.data.arrays:read",
+        kind="image",
+        train_rows=75_750,
+        test_rows=25_250,
+        image_shape=(64, 64, 3),
+        num_classes=101,
+        licence="none stated; the photographs belong to their authors; research use",
+        resized=True,
+        citation="Bossard, Guillaumin and Van Gool, 2014",
+    ),
+    *(
+        DataSet(
+            name=f"imagenet{side}",
+            summary=f"photographs of 1000 classes, downsampled to {side}x{side} colour",
+            load="celo.data.arrays:read",
+            kind="image",
+            train_rows=1_281_167,
+            test_rows=50_000,
+            image_shape=(side, side, 3),
+            num_classes=1000,
+            licence="ImageNet terms of access: non-commercial research, no redistribution",
+            resized=True,
+            citation="Russakovsky et al., 2015; Chrabaszcz, Loshchilov and Hutter, 2017",
+        )
+        for side in (16, 32, 64)
+    ),
+    DataSet(
         name="digits",
         summary="handwritten digits, 8x8 grey; comes with scikit-learn",
         load="celo.data.digits:load",

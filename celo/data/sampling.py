@@ -34,7 +34,13 @@ def check_rows(rows: int, batch_size: int, what: str = "the split") -> None:
 
 
 def batch_indices(
-    key: PRNGKey, first: int | jax.Array, count: int, *, rows: int, batch_size: int
+    key: PRNGKey,
+    first: int | jax.Array,
+    count: int,
+    *,
+    rows: int,
+    batch_size: int,
+    stack: int | None = None,
 ) -> jax.Array:
     """Rows of the batches first ... first + count - 1 of an endless stream.
 
@@ -49,13 +55,18 @@ def batch_indices(
       count: how many batches, at least 1; static.
       rows: rows of the split; static.
       batch_size: rows of a batch; static.
+      stack: batch i is the stack of the batches i * stack ... (i + 1) * stack - 1; static.
 
     Returns:
-      int32 [count, batch_size].
+      int32 [count, batch_size], or [count, stack, batch_size].
 
     Raises:
       DataError: fewer rows than a batch has.
     """
+    if stack is not None:
+        first, total = jnp.asarray(first, jnp.int32) * stack, count * stack
+        plain = batch_indices(key, first, total, rows=rows, batch_size=batch_size)
+        return plain.reshape(count, stack, batch_size)
     check_rows(rows, batch_size)
     if rows > bijection.LARGEST:
         raise DataError(
@@ -108,7 +119,7 @@ def gather(table: SplitTable, arrays: Mapping[str, jax.Array], indices: jax.Arra
       table: of the split; says how rows are decoded.
       arrays: `table.arrays`, as arguments of the compiled function: arrays that it closes over
         would become constants of the program.
-      indices: int32 [batch_size], all within the table.
+      indices: int32 of shape `table.rows_shape`, all within the table.
     """
     rows = {
         name: jnp.asarray(array).at[indices].get(mode="promise_in_bounds")

@@ -8,9 +8,11 @@ large for the device stay on the host (`celo.evaluation.feeding`).
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -44,9 +46,9 @@ class Rows:
     """Row numbers, in the joint table, of every batch of one window of evaluation points.
 
     Attributes:
-      training: int32 [seeds, points of a window * eval_every, batch]; the first one belongs to the
-        first step of the window.
-      evaluation: int32 [seeds, 3 splits, batches, batch]; `eval_batches` of them a point.
+      training: int32 [seeds, points of a window * eval_every, *rows_shape]; the first one belongs
+        to the first step of the window.
+      evaluation: int32 [seeds, 3 splits, batches, *rows_shape]; `eval_batches` of them a point.
     """
 
     training: jax.Array
@@ -113,8 +115,7 @@ def open_batches(task: Task, device_bytes: int | None = None) -> Batches:
     }
     starts = np.cumsum([0, *(table.rows for table in tables)])
     splits = tuple((int(s), table.rows) for s, table in zip(starts, tables, strict=False))
-    joint = SplitTable(arrays, tables[0].batch_size, tables[0].decode)
-    return Batches(joint, splits)
+    return Batches(replace(tables[0], arrays=arrays), splits)
 
 
 def points_per_window(batches: Batches, seeds: int, schedule: Schedule) -> int:
@@ -123,7 +124,7 @@ def points_per_window(batches: Batches, seeds: int, schedule: Schedule) -> int:
         return POINTS_PER_WINDOW
     table = batches.table
     row = sum(array.nbytes for array in table.arrays.values()) // table.rows
-    batch = row * table.batch_size
+    batch = row * math.prod(table.rows_shape)
     point = seeds * batch * (schedule.eval_every + len(EVAL_SPLITS) * schedule.eval_batches)
     return int(min(max(WINDOW_BYTES // point, 1), POINTS_PER_WINDOW))
 
@@ -145,14 +146,15 @@ def draw_rows(
       schedule: of the run.
       points: of a window.
     """
-    s, size = schedule, batches.table.batch_size
+    s, table = schedule, batches.table
+    draw = partial(batch_indices, batch_size=table.batch_size, stack=table.stack)
     step = jnp.minimum(first * s.eval_every, s.steps)
     spare = max(0, s.last_eval_batches - s.eval_batches)
 
     def one_run(key: jax.Array) -> Rows:
         def stream(key: jax.Array, split: int, start: jax.Array, count: int) -> jax.Array:
             offset, rows = batches.splits[split]
-            return offset + batch_indices(key, start, count, rows=rows, batch_size=size)
+            return offset + draw(key, start, count, rows=rows)
 
         training_key = jax.random.fold_in(key, BATCHES)
         evaluation_key = jax.random.fold_in(key, EVAL)

@@ -43,4 +43,5 @@ def build(
         return jnp.mean(jnp.square(pixels - jax.nn.sigmoid(outputs)))
 
     datasets = image_datasets(data_set, batch_size, image_size, grayscale, data)
-    return ImageTask(name, batch_loss, datasets, normalizers.autoencoder)
+    network = hk.transform_with_state(batch_loss)
+    return ImageTask(name, network, datasets, normalizers.autoencoder)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import haiku as hk
 import jax
-import jax.numpy as jnp
 
 from celo.data import DataSelection
 from celo.data.datasets import image_datasets
 from celo.protocol import Batch
-from celo.tasks.image_task import ImageTask, cross_entropy, flatten_images
-from celo.tasks.normalizers import mlp_classifier
-
-_ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": jax.nn.relu, "tanh": jnp.tanh}
+from celo.tasks import normalizers
+from celo.tasks.image_task import ImageTask, cross_entropy, flatten_images, mean_squared_error
+from celo.tasks.layers import ACTIVATIONS, Activation, Norm, normalized, state_kind
 
 
 def build(
@@ -25,8 +23,10 @@ def build(
     data_set: str,
     batch_size: int,
     hidden: Sequence[int],
-    activation: Literal["relu", "tanh"] = "relu",
-    layer_norm: bool = False,
+    activation: Activation = "relu",
+    norm: Norm = "none",
+    dropout: float = 0.0,
+    loss: Literal["cross-entropy", "mse"] = "cross-entropy",
     image_size: tuple[int, int] | None = None,
     grayscale: bool = False,
 ) -> ImageTask:
@@ -39,21 +39,33 @@ def build(
       batch_size: rows of a batch.
       hidden: widths of the hidden layers.
       activation: after every hidden layer.
-      layer_norm: normalise the features before every activation; the model state is an empty
-        mapping then.
+      norm: of the features before every activation.
+      dropout: before every hidden activation, in evaluation too; only without a norm.
+      loss: of the logits: cross-entropy, or the mean squared difference to the one-hot label.
       image_size: resize images to this height and width; None keeps them.
       grayscale: average the colours.
     """
     datasets = image_datasets(data_set, batch_size, image_size, grayscale, data)
     num_classes = datasets.extra_info["num_classes"]
-    network = _layer_norm_mlp if layer_norm else _plain_mlp
+    widths = [*hidden, num_classes]
+    measure = cross_entropy if loss == "cross-entropy" else mean_squared_error
 
     def batch_loss(batch: Batch) -> jax.Array:
-        logits = network(flatten_images(batch), [*hidden, num_classes], _ACTIVATIONS[activation])
-        return cross_entropy(logits, batch["label"])
+        pixels = flatten_images(batch)
+        if norm == "none":
+            logits = _plain_mlp(pixels, widths, activation, dropout)
+        else:
+            logits = _normalized_mlp(pixels, widths, activation, norm)
+        return measure(logits, batch["label"])
 
-    normalizer = mlp_classifier(num_classes)
-    return ImageTask(name, batch_loss, datasets, normalizer, empty_state=layer_norm)
+    normalizer = (
+        normalizers.mlp_classifier(num_classes)
+        if loss == "cross-entropy"
+        else normalizers.mse_classifier
+    )
+    state = state_kind(norm, without="none" if norm == "none" else "empty")
+    network = hk.transform_with_state(batch_loss)
+    return ImageTask(name, network, datasets, normalizer, state=state)
 
 
 # hk.Linear draws weights from the normal distribution of deviation 1/sqrt(inputs), cut at two
@@ -61,17 +73,16 @@ def build(
 
 
 def _plain_mlp(
-    inputs: jax.Array, widths: Sequence[int], activation: Callable[[jax.Array], jax.Array]
+    inputs: jax.Array, widths: Sequence[int], activation: Activation, dropout: float
 ) -> jax.Array:
-    return hk.nets.MLP(widths, activation=activation)(inputs)
+    network = hk.nets.MLP(widths, activation=ACTIVATIONS[activation])
+    return network(inputs, dropout, hk.next_rng_key()) if dropout else network(inputs)
 
 
-def _layer_norm_mlp(
-    inputs: jax.Array, widths: Sequence[int], activation: Callable[[jax.Array], jax.Array]
+def _normalized_mlp(
+    inputs: jax.Array, widths: Sequence[int], activation: Activation, norm: Norm
 ) -> jax.Array:
     *hidden, outputs = widths
     for width in hidden:
-        inputs = hk.Linear(width)(inputs)
-        inputs = hk.LayerNorm(axis=-1, create_scale=True, create_offset=True, eps=1e-5)(inputs)
-        inputs = activation(inputs)
+        inputs = ACTIVATIONS[activation](normalized(hk.Linear(width)(inputs), norm))
     return hk.Linear(outputs)(inputs)

@@ -16,7 +16,8 @@ def read_suite(text: str) -> Suite:
       TypeError: a field is missing or unknown.
     """
     fields = tomllib.loads(text)
-    suite = Suite(**{**fields, "tasks": tuple(fields.get("tasks", ()))})
+    lists = {name: tuple(fields.get(name, ())) for name in ("tasks", "left_out")}
+    suite = Suite(**{**fields, **lists})
     if not suite.tasks or len(set(suite.tasks)) != len(suite.tasks):
         raise ValueError(f"suite {suite.name!r} has no task, or names one twice")
     return suite

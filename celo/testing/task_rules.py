@@ -141,8 +141,10 @@ def _batch(subject: TaskSubject) -> None:
         raise NotApplicable("the task needs no data")
     leaves = named_leaves(subject.abstract_batch)
     expect(bool(leaves), "datasets.abstract_batch is empty")
-    rows = {path: leaf.shape[:1] for path, leaf in leaves.items()}
-    wanted = (subject.record.batch_size,) if subject.record else next(iter(rows.values()))
+    declared = subject.record.rows_shape if subject.record else None
+    axes = 1 if declared is None else len(declared)
+    rows = {path: leaf.shape[:axes] for path, leaf in leaves.items()}
+    wanted = declared or next(iter(rows.values()))
     for path, found in rows.items():
         expect(found == wanted, f"the batch has {path!r} with leading axes {found}, not {wanted}")
 
@@ -181,7 +183,8 @@ def _data(subject: TaskSubject) -> None:
         except NotImplementedError:  # iterators only
             batch = next(datasets.split(split))
         else:
-            rows = {name: np.asarray(a[: table.batch_size]) for name, a in table.arrays.items()}
+            first = np.zeros(table.rows_shape, int)
+            rows = {name: np.asarray(a[first]) for name, a in table.arrays.items()}
             batch = jax.eval_shape(table.decode, rows)
         expect_same_form(batch, subject.abstract_batch, f"a batch of {split!r}")
 
