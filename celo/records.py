@@ -255,6 +255,7 @@ class TaskPlugin:
       citation: where it is defined.
       api_version: of the contracts it was written for.
       numerics_version: raised whenever its numbers change; part of every result's identity.
+      vocabulary: how the documents of a text set become tokens: "32k" or "bytes".
       batching: how a block of runs is laid out, by platform ("cpu", "gpu", "tpu"; "default"):
         one vmapped axis or one run after the other. A property of the task, measured, never
         chosen by free memory.
@@ -272,6 +273,7 @@ class TaskPlugin:
     citation: str = ""
     api_version: int = API_VERSION
     numerics_version: int = 1
+    vocabulary: str = ""
     batching: Mapping[str, Batching] = field(default_factory=lambda: {"default": "vmap"})
 
 
@@ -298,21 +300,59 @@ class Suite:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A part of a text set, or a range of its documents.
+
+    Attributes:
+      part: as the files of the set name it: "train", "valid" or "test".
+      low: where the range starts, in percent of the part's documents.
+      high: where it ends.
+    """
+
+    part: str
+    low: int = 0
+    high: int = 100
+
+
+@dataclass(frozen=True)
+class TextSplits:
+    """Which documents of a text set each of the four splits holds."""
+
+    train: Share = Share("train", 2, 100)
+    inner_valid: Share = Share("train", 0, 1)
+    outer_valid: Share = Share("train", 1, 2)
+    test: Share = Share("test")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that are needed, each once."""
+        shares = (self.train, self.inner_valid, self.outer_valid, self.test)
+        return tuple(dict.fromkeys(share.part for share in shares))
+
+
+@dataclass(frozen=True)
 class DataSet:
     """A data set and where it may come from.
 
     Attributes:
       name: as in file names and `CELO_DATA_DIR`.
       summary: one line.
-      load: string target. Called with the folder of the original files (None for embedded sets);
-        returns `{train,test}_{images,labels}` as integer arrays [N, H, W(, C)] and [N].
-        `NAME.npz` with the same arrays is read without it.
+      load: string target. Of images: called with the folder of the original files (None for
+        embedded sets); returns `{train,test}_{images,labels}` as integer arrays [N, H, W(, C)]
+        and [N]; `NAME.npz` with the same arrays is read without it. Of text: called with a file
+        and the name of the part it belongs to (`(None, part)` for embedded sets); yields
+        documents.
       kind: "image" or "text".
-      train_rows: rows of the complete training split.
-      test_rows: rows of the complete test split.
-      image_shape: height, width, channels.
-      num_classes: of the labels.
+      train_rows: rows (documents) of the complete training part.
+      test_rows: rows (documents) of the complete test part; 0 for a text set without one.
       licence: of the data.
+      image_shape: of images: height, width, channels.
+      num_classes: of images: how many labels there are.
+      splits: of text: which documents are for what.
+      published_vocabulary: of text: the 32k tasks read it through the published vocabulary file;
+        otherwise through one that is learned from its own training documents.
+      edition: what it is where that is not exactly what the published tasks used; part of its
+        label.
       citation: authors and year.
       folders: where its original files may lie, relative to a data folder; the first that
         exists is used.
@@ -328,9 +368,12 @@ class DataSet:
     kind: Literal["image", "text"]
     train_rows: int
     test_rows: int
-    image_shape: tuple[int, int, int]
-    num_classes: int
     licence: str
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    num_classes: int = 0
+    splits: TextSplits = TextSplits()
+    published_vocabulary: bool = False
+    edition: str = ""
     citation: str = ""
     folders: tuple[str, ...] = ()
     files: str = ""
@@ -338,6 +381,13 @@ class DataSet:
     embedded: bool = False
     carrier: str | None = None
     api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if its kind is unknown, or images have no shape or no classes."""
+        if self.kind not in ("image", "text"):
+            raise ValueError(f"data set {self.name!r}: kind is {self.kind!r}, not image or text")
+        if self.kind == "image" and not (min(self.image_shape) > 0 and self.num_classes > 0):
+            raise ValueError(f"data set {self.name!r}: images need image_shape and num_classes")
 
 
 Record = OptimizerPlugin | TaskPlugin | Suite | DataSet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,7 @@ NOT_HERE = {
     "LOpt_AdafacMLPLOpt_FashionMnist_50",
     "LOpt_MLPLOpt_FahionMnist_10",
     "MLPMixer_Cifar100_tiny16",
-    "RNNLM_lm1b32k_Patch32_LSTM256_Embed128",
-    "RNNLM_lm1bbytes_Patch32_GRU128_Embed64",
-    "RNNLM_lm1bbytes_Patch32_IRNN128_Embed64",
     "Resnet_MultiRuntime_0",
-    "TransformerLM_LM1B_MultiRuntime_0",
-    "TransformerLM_LM1B_MultiRuntime_2",
     "VIT_Cifar100_skinnydeep",
 }
 
@@ -49,7 +45,10 @@ def _task(name: str) -> Task:
     if name == "Conv_Cifar10_32x64x64":  # the network of Digits_Conv at full size; not registered
         config = {"data_set": "cifar10", "batch_size": 128, "widths": (32, 64, 64)}
         return conv.build(name=name, data=SYNTHETIC, **config)
-    return build_task(registry.task(name).record, SYNTHETIC)
+    record = registry.task(name).record
+    if "dropout" in record.config:  # the golden losses and gradients are without
+        record = dataclasses.replace(record, config={**record.config, "dropout": 0.0})
+    return build_task(record, SYNTHETIC)
 
 
 def _leaves(tree: Any) -> dict[str, jax.Array]:
@@ -71,6 +70,8 @@ def _recipe(golden: Any) -> dict[str, dict[str, jax.Array]]:
 
 
 def _batch(golden: Any) -> dict[str, jax.Array]:
+    if "batch_obs" in golden:
+        return {name: jnp.asarray(golden[f"batch_{name}"]) for name in ("obs", "target")}
     image = golden["batch_image_u8"].astype(np.float32) / np.float32(255)
     return {"image": jnp.asarray(image), "label": jnp.asarray(golden["batch_label"])}
 
@@ -98,7 +99,7 @@ def test_golden_loss_and_gradients(path: Path) -> None:
                 leaf.ravel()[:4],
                 golden["grad_first"][i][: leaf.size],
                 rtol=1e-4,
-                atol=1e-5 * norm,
+                atol=1e-5 * norm + 1e-8 * total,
                 err_msg=str(name),
             )
             if f"grad::{name}" in golden:
