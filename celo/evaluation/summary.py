@@ -11,6 +11,7 @@ from typing import Any
 
 from celo.errors import UsageError
 from celo.evaluation import remarks, statistics
+from celo.evaluation.apart import each_kind_apart
 from celo.evaluation.cells import Cell, DataIdentity, Status
 from celo.evaluation.provenance import Cost, cost, label, provenance
 from celo.evaluation.scores import ScoreOptions, scores
@@ -44,6 +45,7 @@ class Aggregate:
       diverged: how many of them diverged.
       failed: how many of them raised.
       tuning_trials: hyperparameter settings tried per task.
+      data: kind of data of the tasks that are aggregated.
     """
 
     optimizer: str
@@ -56,6 +58,7 @@ class Aggregate:
     diverged: int
     failed: int
     tuning_trials: int
+    data: str = "real"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class Summary:
       run: hash of schedule, data splits and kind of data: what comparable results share.
       complete: everything asked for is there and nothing failed.
       steps: the horizon.
-      kind: "real", "synthetic" or "substitute" data.
+      kind: "real", "synthetic" or "substitute" data; "mixed" where there are several.
       reference: entry that scores are relative to; None without scores.
       options: how curves became scores.
       labels: entry -> how it is shown (`celo[bundled]`), in table order.
@@ -101,6 +104,8 @@ class Summary:
       cost: by task and optimizer; differs from run to run.
       provenance: what produced the results.
       notes: what a reader must know, one sentence each.
+      parts: where there are several kinds of data, a summary of each; nothing is computed over
+        more than one of them.
     """
 
     run: str
@@ -116,8 +121,10 @@ class Summary:
     cost: tuple[Cost, ...]
     provenance: Mapping[str, Any]
     notes: tuple[str, ...]
+    parts: tuple[Summary, ...] = ()
 
 
+@each_kind_apart
 def summarize(
     cells: Iterable[Cell],
     *,

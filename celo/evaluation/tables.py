@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -89,10 +89,19 @@ def to_json(summary: Summary) -> dict[str, Any]:
 
 
 def tables(summary: Summary) -> list[Table]:
-    """What people get to see, in order: aggregates, tasks, cost."""
+    """What people get to see: aggregates, tasks, cost; of each kind of data on its own."""
+    if summary.parts:
+        return [_marked(table, part) for part in summary.parts for table in tables(part)]
     scored = any(row.value is not None for row in summary.aggregate)
     aggregates = [_headline(summary), _statistics(summary)] if scored else []
     return [*aggregates, _tasks(summary, scored), _cost(summary)]
+
+
+def _marked(table: Table, part: Summary) -> Table:
+    """Beside other kinds of data, real ones are named, too."""
+    if data_warning(part):
+        return table
+    return replace(table, title=f"{table.title} ({part.kind} data)")
 
 
 def data_warning(summary: Summary) -> str | None:
@@ -204,7 +213,10 @@ def _title(summary: Summary, text: str) -> str:
 
 def _header(summary: Summary) -> list[str]:
     lines = []
-    if summary.kind != "real":
+    if summary.parts:
+        kinds = " and ".join(f"{part.kind} ({len(part.data)} tasks)" for part in summary.parts)
+        lines.append(f"{summary.kind.upper()} DATA: {kinds}, never aggregated together.")
+    elif summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
     options, schedule = summary.options, f"{summary.steps} steps"
     rule = (
