@@ -15,7 +15,7 @@ from jax import lax
 from celo.data import DataSelection
 from celo.data.text_datasets import text_datasets
 from celo.protocol import Batch
-from celo.tasks.token_task import TokenTask, mean_loss
+from celo.tasks.token_task import Head, TokenTask
 
 CellName = Literal["LSTM", "GRU", "VanillaRNN", "IRNN"]
 
@@ -54,7 +54,7 @@ def build(
         embedded = hk.Embed(vocab_size, embedding)(by_time["obs"])
         layer = _CELLS[cell](hidden)
         outputs = layer(embedded, _initial_states(layer.states, hidden, embedded.shape[1]))
-        return mean_loss(hk.Linear(vocab_size)(outputs), by_time)
+        return Head(vocab_size)(outputs, by_time["obs"], by_time["target"])
 
     return TokenTask(name, batch_loss, datasets)
 

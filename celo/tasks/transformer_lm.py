@@ -10,7 +10,7 @@ import numpy as np
 from celo.data import DataSelection
 from celo.data.text_datasets import text_datasets
 from celo.protocol import Batch
-from celo.tasks.token_task import PAD, TokenTask, mean_loss
+from celo.tasks.token_task import PAD, Head, TokenTask
 
 HEAD_SIZE = 32
 """Of every attention head, whatever the width."""
@@ -49,7 +49,7 @@ def build(
 
     def batch_loss(batch: Batch) -> jax.Array:
         network = Transformer(heads, width, layers, vocab_size, dropout)
-        return mean_loss(network(batch["obs"]), batch)
+        return network(batch["obs"], batch["target"])
 
     return TokenTask(name, batch_loss, datasets, draws=dropout > 0)
 
@@ -66,8 +66,8 @@ class Transformer(hk.Module):
         self._vocab_size = vocab_size
         self._dropout = dropout
 
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Logits float32 [B, T, V] of tokens int32 [B, T]."""
+    def __call__(self, tokens: jax.Array, targets: jax.Array) -> jax.Array:
+        """Mean loss of predicting `targets` behind `tokens`, int32 [B, T] both."""
         init = hk.initializers.VarianceScaling(2 / self._layers)
         visible = _causal_mask(tokens)
         h = hk.Embed(self._vocab_size, self._width)(tokens)
@@ -76,7 +76,7 @@ class Transformer(hk.Module):
             h = h + self._dropped(branch(_layer_norm(h, f"h{i}_ln_1"), visible))
             branch = Mlp(init, name=f"h{i}_mlp")
             h = h + self._dropped(branch(_layer_norm(h, f"h{i}_ln_2")))
-        return hk.Linear(self._vocab_size)(_layer_norm(h, "h_f"))
+        return Head(self._vocab_size)(_layer_norm(h, "h_f"), tokens, targets)
 
     def _dropped(self, x: jax.Array) -> jax.Array:
         return hk.dropout(hk.next_rng_key(), self._dropout, x) if self._dropout else x
