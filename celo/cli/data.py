@@ -46,7 +46,7 @@ def list_data(format_: str) -> None:
 @format_option("auto", "json")
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
-    """Read the NAMEd data sets (all, if none is named) and check every row's shape and label.
+    """Read the NAMEd data sets (all, if none is named) and check every row or document.
 
     The exit code is 1 if a set is damaged, 3 if one that was named is missing.
     """
@@ -60,7 +60,7 @@ def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
             [record.name, state["label"], state["fingerprint"] or "", state["location"]]
             for record, state in zip(records, states, strict=True)
         ]
-        print_table(["data set", "result", "sha256 of the arrays", "location"], rows)
+        print_table(["data set", "result", "sha256 of the content", "location"], rows)
         _say_what_is_wrong(states)
     problems = {state["status"] for state in states}
     ctx.exit(1 if "damaged" in problems else 3 if names and "missing" in problems else 0)
@@ -93,8 +93,8 @@ def _as_json(record: DataSet) -> dict[str, Any]:
         "kind": record.kind,
         "train_rows": record.train_rows,
         "test_rows": record.test_rows,
-        "image_shape": list(record.image_shape),
-        "num_classes": record.num_classes,
+        "image_shape": list(record.image_shape) if record.kind == "image" else None,
+        "num_classes": record.num_classes or None,
         "embedded": record.embedded,
         "licence": record.licence,
         "citation": record.citation,

@@ -202,14 +202,17 @@ def fingerprint(name: str, selection: DataSelection, vocabulary: str = "") -> st
     Args:
       name: of the set, any spelling.
       selection: what was asked for.
-      vocabulary: of text: how it becomes tokens.
+      vocabulary: of text: how it becomes tokens; "" for the documents themselves.
 
     Raises:
       UnknownNameError, DataMissingError, DataError: as `find` and `load`.
     """
     record = registry.data_set(name).record
     found = _find(record, selection, vocabulary)
-    digest = tokens.digest(found) if isinstance(found, tokens.FoundText) else _digest(found)
+    if isinstance(found, tokens.FoundText):
+        digest = tokens.digest(found) if vocabulary else tokens.digest_of_documents(found)
+    else:
+        digest = _digest(found)
     cut = _unusual_split(record, selection)
     return hashlib.sha256((digest + cut).encode()).hexdigest() if cut else digest
 

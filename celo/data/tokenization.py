@@ -132,8 +132,7 @@ def learned_tokenizer(documents: Callable[[], Iterable[str]], key: str) -> Token
         tokenizer = _train_bpe(library, documents())
         text = tokenizer.to_str()
         write_atomically(path, lambda file: file.write(text.encode()))
-    if tokenizer.get_vocab_size() > PIECES:
-        raise AssertionError("the trainer was told to stop earlier")
+    assert tokenizer.get_vocab_size() <= PIECES, path
     identity = hashlib.sha256(tokenizer.to_str().encode()).hexdigest()
 
     def encode(texts: Sequence[str], limit: int) -> list[Sequence[int]]:

@@ -118,6 +118,20 @@ def digest(found: FoundText) -> str:
     return total.hexdigest()
 
 
+def digest_of_documents(found: FoundText) -> str:
+    """sha256 over the documents of all parts, in hexadecimal.
+
+    Raises:
+      DataError: a file is damaged.
+    """
+    if found.synthetic:
+        return digest(found)
+    total = hashlib.sha256()
+    for part in found.parts:
+        total.update(f"{part} {_content_digest(found.record, found.files, part)}\n".encode())
+    return total.hexdigest()
+
+
 def _part(found: FoundText, part: str) -> np.ndarray:
     if found.synthetic:
         return _synthetic(found.record, found.vocabulary, part)
@@ -126,13 +140,15 @@ def _part(found: FoundText, part: str) -> np.ndarray:
     array = _mapped(path)
     if array is None:
         source = text.documents(found.record, found.files, part)
-        write_atomically(path, lambda file: _write(file, source, tokenizer))
+        try:
+            write_atomically(path, lambda file: _write(file, source, tokenizer))
+        except OSError as error:
+            raise DataError(
+                f"the tokens of {found.record.name} cannot be kept in {path.parent}: {error}",
+                hint="make room there, or let CELO_CACHE_DIR name another folder",
+            ) from error
         array = _mapped(path)
-    if array is None:
-        raise DataError(
-            f"{path}: was written, but cannot be read",
-            hint="something else writes into the cache folder, or its disk is failing",
-        )
+    assert array is not None, f"{path} was written, but cannot be read"
     return array
 
 
@@ -197,8 +213,7 @@ def _write(file: BinaryIO, source: Iterable[str], tokenizer: Tokenizer) -> None:
     file.seek(0)
     # numpy leaves room for a longer first axis in every header, so its length never changes.
     _write_header(file, rows)
-    if file.tell() != start:
-        raise AssertionError("the header of a token file has moved")
+    assert file.tell() == start, "the header of a token file has moved"
 
 
 def _write_header(file: BinaryIO, rows: int) -> None:

@@ -52,7 +52,7 @@ def build(
         # Time is the first axis throughout: scanned over, and never moved in anything large.
         by_time = {name: tokens.T for name, tokens in batch.items()}
         embedded = hk.Embed(vocab_size, embedding)(by_time["obs"])
-        layer = _CELLS[cell](hidden)
+        layer = CELLS[cell](hidden)
         outputs = layer(embedded, _initial_states(layer.states, hidden, embedded.shape[1]))
         return Head(vocab_size)(outputs, by_time["obs"], by_time["target"])
 
@@ -149,7 +149,7 @@ class VanillaRNN(hk.Module):
         return _scan(step, states[0], projected + c)
 
 
-_CELLS = {
+CELLS = {
     "LSTM": LSTM,
     "GRU": GRU,
     "VanillaRNN": VanillaRNN,
