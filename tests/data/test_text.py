@@ -99,6 +99,7 @@ def _documents(data_folder: Path, name: str, content: bytes) -> list[str]:
         ("tinyshakespeare.txt.gz", gzip.compress(b"line\n" * 999)[:-9], "cannot be read"),
         ("tinyshakespeare.txt.gz", b"no archive", "cannot be read"),
     ],
+    ids=["not UTF-8", "empty", "cut short", "no gzip"],
 )
 def test_damage_is_one_sentence_with_the_file(
     data_folder: Path, name: str, content: bytes, complaint: str
