@@ -1,4 +1,4 @@
-"""The Python interface: `celo.load`, `celo.save`, `celo.load_task`, `celo.evaluate`."""
+"""The Python interface: load, save, load_task, evaluate and compare of `celo`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import optax
 
     from celo.evaluation.result import EvaluationResult
+    from celo.evaluation.versus import Comparison
     from celo.protocol import LearnedOptimizer, MetaParams, Optimizer, Task
 
 
@@ -208,3 +209,39 @@ def evaluate(
 
         result = replace(result, path=None)
     return result
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    runs: Sequence[str | Path] = (),
+    optimizers: Sequence[str] = (),
+    reference: str | None = "adam",
+    **settings: Any,
+) -> Comparison:
+    """Is A better than B, where, by how much, and how sure is that? What `celo compare` does.
+
+    Args:
+      a: an optimizer, or a run folder.
+      b: another one; of the same kind.
+      runs: run folders that hold the results of two optimizers.
+      optimizers: of two runs, which are compared; () for all that both have.
+      reference: the optimizer that IQMs are relative to; None: B.
+      **settings: fields of `celo.evaluation.scores.ScoreOptions`: split, ema, divergence,
+        selection, horizon.
+
+    Raises:
+      CeloError: see `celo.evaluation.versus.compare`.
+    """
+    from celo.evaluation.scores import ScoreOptions
+    from celo.evaluation.versus import compare
+
+    return compare(
+        a,
+        b,
+        runs=runs,
+        optimizers=optimizers,
+        reference=reference,
+        options=ScoreOptions(**settings),
+    )

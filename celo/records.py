@@ -390,4 +390,38 @@ class DataSet:
             raise ValueError(f"data set {self.name!r}: images need image_shape and num_classes")
 
 
-Record = OptimizerPlugin | TaskPlugin | Suite | DataSet
+@dataclass(frozen=True)
+class Metric:
+    """A figure that says how good an optimizer is.
+
+    Attributes:
+      name: what users type; in JSON with `_` for `-` and its statistic behind it.
+      summary: one line.
+      compute: string target. Of a "run" metric, called as `compute(run, reference, **options)`
+        with two `celo.metrics.views.RunView` (None where the reference has no such run); returns a
+        finite number, or None for no score. Of a "comparison" metric, called as
+        `compute(results, **options)` with a `celo.metrics.views.Results`; returns a
+        `celo.metrics.views.Result`.
+      kind: "run": a score of every run, aggregated over tasks and seeds like Celo's own;
+        "comparison": figures of every optimizer, computed from all runs at once.
+      better: which end is good.
+      options: its constants, as in `NAME:key=value,...`.
+      depends_on_company: an optimizer's figure changes with the others it is compared with.
+      citation: where it is defined.
+      aliases: other names.
+      api_version: of the contracts it was written for.
+    """
+
+    name: str
+    summary: str
+    compute: str
+    kind: Literal["run", "comparison"] = "run"
+    better: Literal["higher", "lower"] = "higher"
+    options: tuple[Hyperparameter, ...] = ()
+    depends_on_company: bool = False
+    citation: str = ""
+    aliases: tuple[str, ...] = ()
+    api_version: int = API_VERSION
+
+
+Record = OptimizerPlugin | TaskPlugin | Suite | DataSet | Metric

@@ -1,4 +1,4 @@
-"""Finds plugins: optimizers, tasks, suites and data sets, ours and everybody's, by entry point.
+"""Finds plugins by entry point: optimizers, tasks, suites, data sets, metrics; ours and all others.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged
@@ -25,11 +25,11 @@ from typing import Any, Generic, TypeVar
 from celo import discovery
 from celo.errors import BrokenPluginError, UnknownNameError
 from celo.guard import silent_stdout, time_limit
-from celo.records import DataSet, OptimizerPlugin, Suite, TaskPlugin, canonical_name
+from celo.records import DataSet, Metric, OptimizerPlugin, Suite, TaskPlugin, canonical_name
 
 FIRST_PARTY = "celo"
 
-R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet)
+R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, Metric)
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,10 @@ def data_sets() -> Group[DataSet]:
     return _discover("celo.data", "data set", DataSet)
 
 
+def metrics() -> Group[Metric]:
+    return _discover("celo.metrics", "metric", Metric)
+
+
 def optimizer(name: str, distribution: str | None = None) -> Found[OptimizerPlugin]:
     return optimizers().get(name, distribution)
 
@@ -201,6 +205,10 @@ def suite(name: str) -> Found[Suite]:
 
 def data_set(name: str) -> Found[DataSet]:
     return data_sets().pick(name)
+
+
+def metric(name: str) -> Found[Metric]:
+    return metrics().pick(name)
 
 
 def resolve(target: str) -> Any:

@@ -39,8 +39,9 @@ ARROWS: dict[str, set[str]] = {
     "utils": {"lopt", "celo_zoo"},
     "pages": {"spec", "loading", "celo_zoo"},
     "data": {"registry"},
+    "metrics": set(),
     "tasks": {"data", "registry"},
-    "evaluation": {"tasks", "data", "optim", "registry", "spec", "loading"},
+    "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
     "api": {
         "evaluation",
         "optim",
@@ -52,6 +53,7 @@ ARROWS: dict[str, set[str]] = {
         "data",
         "celo_zoo",
     },
+    "bench": {"api", "data", "evaluation", "loading", "optim", "tasks"},
     "scaffold": {"registry"},
     "testing": {"optim", "registry", "spec", "loading", "tasks", "data"},
     "celo_plugins": {"lopt", "optim", "celo_zoo"},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from celo.cli.names import names_of
 from celo.cli.output import format_option, say
 
 if TYPE_CHECKING:
@@ -44,6 +45,25 @@ _DEFAULT_REFERENCE = "adam"
     is_flag=True,
     help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
 )
+@click.option(
+    "--horizon",
+    type=int,
+    metavar="STEP",
+    help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
+)
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="LIST",
+    shell_complete=names_of("metrics"),
+    help="What is shown: NAME[:key=value,...],... or `all`.  [default: final_loss,speedup]",
+)
+@click.option(
+    "--with",
+    "beside",
+    type=click.Choice(["published"]),
+    help="Show figures that others published beside these; they are never mixed.",
+)
 @format_option("table", "markdown", "json", "csv")
 def command(
     runs: tuple[Path, ...],
@@ -52,6 +72,9 @@ def command(
     reference: str | None,
     selection: Any,
     lenient: bool,
+    horizon: int | None,
+    metrics: tuple[str, ...],
+    beside: str | None,
     format_: str,
 ) -> int:
     """Tables and statistics of finished runs.
@@ -63,10 +86,13 @@ def command(
     Examples:
       celo report celo-runs/quickstart
       celo report runs/a runs/b --format markdown --split test
+      celo report runs/a --metrics final_loss,velo-speedup,algoperf:r_max=4
     """
-    from celo.errors import StoreError
+    from celo.evaluation.choosing import choose_metrics
+    from celo.evaluation.published import published_results
+    from celo.evaluation.reading import open_cache, open_runs
     from celo.evaluation.scores import ScoreOptions
-    from celo.evaluation.store import STATISTICS_NOTE, Run
+    from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
     from celo.evaluation.tables import render
 
@@ -75,20 +101,14 @@ def command(
         ema=ema,
         divergence="published" if lenient else "strict",
         selection=selection,
+        horizon=horizon,
     )
-    opened = [Run.open(path) for path in dict.fromkeys(runs)]
-    cells, damaged = _read(opened)
-    if not cells:
-        names = ", ".join(str(run.path) for run in opened)
-        raise StoreError(
-            f"{names} holds no finished results"
-            + (f", and {'; '.join(damaged[:3])}" if damaged else ""),
-            hint="repeat the `celo eval` command that started it",
-        )
+    chosen = choose_metrics(metrics)
+    opened, cells, damaged = open_runs(runs)
     anchor = _reference(reference, cells, opened)
     asked = _asked(opened, cells, anchor)
     skipped = asked.pop("notes")
-    cache, known = _open_cache(opened)
+    cache, known = open_cache(opened)
     summary = summarize(
         cells,
         reference=anchor,
@@ -96,6 +116,8 @@ def command(
         complete=not damaged and not skipped,
         notes=[*damaged, *skipped],
         cache=cache,
+        metrics=chosen,
+        published=published_results()[1] if beside else (),
         **asked,
     )
     if cache.keys() != known:
@@ -106,17 +128,6 @@ def command(
     return 0 if summary.complete else 3
 
 
-def _read(runs: list[Run]) -> tuple[list[Cell], list[str]]:
-    """All cells, and one sentence for each file that cannot be read."""
-    cells: list[Cell] = []
-    damaged: list[str] = []
-    for run in runs:
-        found, broken = run.cells()
-        cells.extend(found)
-        damaged.extend(f"{file.path.name} is damaged ({file.reason})" for file in broken)
-    return cells, damaged
-
-
 def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | None:
     """The entry that scores are relative to: the one asked for, else that of the latest request.
 
@@ -124,6 +135,7 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
       UsageError: it was asked for by name and has no results.
     """
     from celo.errors import UsageError
+    from celo.evaluation.reading import canonical_entry
     from celo.evaluation.requests import read_requests
 
     if text is None:
@@ -132,26 +144,13 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
     if text.strip().lower() == "none":
         return None
     entries = sorted({cell.key.entry for cell in cells})
-    canonical = _canonical(text)
+    canonical = canonical_entry(text)
     if canonical not in entries:
         raise UsageError(
             f"there are no results of the reference {canonical!r} in these runs",
             hint=f"they hold: {', '.join(entries)}; `--reference none` shows losses alone",
         )
     return canonical
-
-
-def _canonical(text: str) -> str:
-    """The text under which results are kept; works for plugins that are gone, too."""
-    from celo import registry
-    from celo.errors import CeloError
-    from celo.spec import check, parse
-
-    spec = parse(text)
-    try:
-        return check(spec, registry.optimizer(spec.name, spec.source).record).text
-    except CeloError:
-        return spec.text
 
 
 def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
@@ -172,13 +171,3 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "expected": expected_runs(requests) if requests else None,
         "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
     }
-
-
-def _open_cache(runs: list[Run]) -> tuple[dict[str, Any], set[str]]:
-    """Statistics computed before, of all runs, and their keys."""
-    from celo.evaluation.store import STATISTICS_NOTE
-
-    cache: dict[str, Any] = {}
-    for run in runs:
-        cache.update(run.read_note(STATISTICS_NOTE))
-    return cache, set(cache)

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from celo.evaluation.cells import Cell
+from celo.evaluation.selection import check_comparable, unique
 
 if TYPE_CHECKING:
     from celo.evaluation.summary import Summary
@@ -56,6 +57,7 @@ def each_kind_apart(summarize: Summarize) -> Summarize:
         if len(groups) < 2:
             return _tagged(summarize(cells, **options))
         own = {kind: {cell.key.task for cell in group} for kind, group in groups.items()}
+        check_comparable(unique(cell for group in groups.values() for cell in group))
         first = next(iter(groups))
         # What was asked for and has no result is missing once: where the real data are, if any.
         own[first] |= set(tasks) - set().union(*own.values())

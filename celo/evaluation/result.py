@@ -16,6 +16,8 @@ from celo.evaluation.summary import Summary, summarize
 if TYPE_CHECKING:
     import pandas
 
+    from celo.evaluation.versus import Comparison
+
 
 @dataclass(frozen=True)
 class EvaluationResult:
@@ -39,7 +41,7 @@ class EvaluationResult:
         """One row a task, optimizer and seed: final loss, scores, status, hyperparameters."""
         import pandas
 
-        rows = [asdict(result) for result in self.summary.tasks]
+        rows = [result.row() for result in self.summary.tasks]
         return pandas.DataFrame(rows)
 
     def aggregate(self) -> pandas.DataFrame:
@@ -47,6 +49,25 @@ class EvaluationResult:
         import pandas
 
         return pandas.DataFrame([asdict(row) for row in self.summary.aggregate])
+
+    def compare(self, a: str, b: str) -> Comparison:
+        """Is A better than B, where, by how much, and how sure is that?
+
+        Args:
+          a: an optimizer of this evaluation.
+          b: another one.
+
+        Raises:
+          UsageError: one of them has no results here.
+        """
+        from celo.evaluation.comparing import Side, compare_sides
+        from celo.evaluation.reading import canonical_entry
+        from celo.evaluation.versus import Comparison
+
+        sides = [Side(name, name, self.cells) for name in map(canonical_entry, (a, b))]
+        summary = self.summary
+        pair = compare_sides(*sides, reference=summary.reference, options=summary.options)
+        return Comparison((pair,))
 
     def render(self, format_: str = "table") -> str:
         """The text that `celo report --format` prints."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from celo.errors import UsageError
-from celo.evaluation.cells import DataIdentity
+from celo.evaluation.cells import DataIdentity, Schedule
 from celo.evaluation.summary import Summary, summarize
 from celo.evaluation.tables import render, tables, to_json
 from tests.evaluation.synthetic_cells import block, tuned
@@ -92,3 +92,9 @@ def test_one_task_on_different_data_is_refused() -> None:
     other = [replace(c, key=replace(c.key, data=RANDOM)) for c in block("sgd", "T", [1.0] * 3)]
     with pytest.raises(UsageError, match="different kinds of data"):
         summarize([*_cells(), *other], reference="adam")
+
+
+def test_kinds_do_not_excuse_another_horizon() -> None:
+    longer = block("sgd", "M", [1.0] * 3, data=RANDOM, schedule=Schedule(200))
+    with pytest.raises(UsageError, match="different horizons cannot be compared"):
+        summarize([*_cells(), *longer], reference="adam")

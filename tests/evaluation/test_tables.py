@@ -83,8 +83,8 @@ def test_the_table_shows_values_with_intervals_and_failures(found: Summary) -> N
 
 def test_costs_and_tuning_trials_are_shown(found: Summary) -> None:
     cost = render(found).split("Cost")[1].split("note:")[0]
-    assert _line(cost, "adam ").split() == ["adam", "2", "8", "3", "10"]
-    assert _line(cost, "celo[bundled]").split() == ["celo[bundled]", "2", "8", "1", "10"]
+    assert _line(cost, "adam ").split() == ["adam", "2", "8", "-", "-", "3", "10"]
+    assert _line(cost, "celo[bundled]").split() == ["celo[bundled]", "2", "8", "-", "-", "1", "10"]
 
 
 def test_failed_runs_are_shown() -> None:
