@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from celo.text_splits import Share as Share
+from celo.text_splits import TextSplits as TextSplits
+
 API_VERSION = 1
 """Version of the contracts in this module and in `celo.protocol`."""
 
@@ -297,37 +300,6 @@ class Suite:
     version: int = 1
     provenance: str = ""
     api_version: int = API_VERSION
-
-
-@dataclass(frozen=True)
-class Share:
-    """A part of a text set, or a range of its documents.
-
-    Attributes:
-      part: as the files of the set name it: "train", "valid" or "test".
-      low: where the range starts, in percent of the part's documents.
-      high: where it ends.
-    """
-
-    part: str
-    low: int = 0
-    high: int = 100
-
-
-@dataclass(frozen=True)
-class TextSplits:
-    """Which documents of a text set each of the four splits holds."""
-
-    train: Share = Share("train", 2, 100)
-    inner_valid: Share = Share("train", 0, 1)
-    outer_valid: Share = Share("train", 1, 2)
-    test: Share = Share("test")
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that are needed, each once."""
-        shares = (self.train, self.inner_valid, self.outer_valid, self.test)
-        return tuple(dict.fromkeys(share.part for share in shares))
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "text", "records", "protocol", "trees"}
+GROUND = {"errors", "files", "text", "records", "text_splits", "protocol", "trees"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "text": set(),
     "records": set(),
+    "text_splits": set(),
     "protocol": set(),
     "trees": set(),
     "guard": set(),
