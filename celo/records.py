@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from celo.text_splits import Share as Share
-from celo.text_splits import TextSplits as TextSplits
+from celo.text_splits import TextSplits
 
 API_VERSION = 1
 """Version of the contracts in this module and in `celo.protocol`."""
@@ -291,6 +290,8 @@ class Suite:
       summary: one line.
       version: raised whenever the list or the horizon changes.
       provenance: where the list comes from and how sure it is.
+      publishable_steps: horizon from which its results may be published; None means `steps`, 0
+        never (a suite for trying things out). Shorter runs are labelled so everywhere.
     """
 
     name: str
@@ -299,6 +300,7 @@ class Suite:
     summary: str
     version: int = 1
     provenance: str = ""
+    publishable_steps: int | None = None
     api_version: int = API_VERSION
 
 
@@ -355,9 +357,7 @@ class DataSet:
     api_version: int = API_VERSION
 
     def __post_init__(self) -> None:
-        """Raises ValueError if its kind is unknown, or images have no shape or no classes."""
-        if self.kind not in ("image", "text"):
-            raise ValueError(f"data set {self.name!r}: kind is {self.kind!r}, not image or text")
+        """Raises ValueError for images without shape or classes."""
         if self.kind == "image" and not (min(self.image_shape) > 0 and self.num_classes > 0):
             raise ValueError(f"data set {self.name!r}: images need image_shape and num_classes")
 

@@ -43,6 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "metrics": set(),
     "tasks": {"data", "registry"},
     "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
+    "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
         "optim",

@@ -20,7 +20,7 @@ from celo.errors import CeloError
 # name -> (module, one line for --help). The help line stands here so that it costs no import.
 COMMANDS = {
     "eval": ("celo.cli.evaluate", "Train optimizers on tasks and compare them."),
-    "report": ("celo.cli.report", "Tables and statistics of finished runs."),
+    "report": ("celo.cli.report", "Tables, figures and a page of finished runs."),
     "compare": ("celo.cli.compare", "Is A better than B, where, and how sure is that?"),
     "metrics": ("celo.cli.metrics", "What optimizers are judged by: list, show."),
     "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),

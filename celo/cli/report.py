@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from celo.cli.names import names_of
-from celo.cli.output import format_option, say
+from celo.cli.output import say
 
 if TYPE_CHECKING:
     from celo.evaluation.cells import Cell
     from celo.evaluation.store import Run
 
 _DEFAULT_REFERENCE = "adam"
+# As in celo.report.output, which is not imported for --help.
+FORMATS = ("table", "markdown", "json", "csv", "latex", "html", "png", "pdf", "svg")
+FIGURES = ("headline", "profiles", "curves")
 
 
 @click.command("report")
@@ -52,6 +55,11 @@ _DEFAULT_REFERENCE = "adam"
     help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
 )
 @click.option(
+    "--data-kind",
+    type=click.Choice(["real", "substitute", "synthetic"]),
+    help="Only results on this kind of data.  [default: all, each kind on its own]",
+)
+@click.option(
     "--metrics",
     multiple=True,
     metavar="LIST",
@@ -64,7 +72,30 @@ _DEFAULT_REFERENCE = "adam"
     type=click.Choice(["published"]),
     help="Show figures that others published beside these; they are never mixed.",
 )
-@format_option("table", "markdown", "json", "csv")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="How to write the result.  [default: what the ending of --output says, else table]",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write there instead of to stdout.",
+)
+@click.option(
+    "--figure",
+    "figures",
+    multiple=True,
+    type=click.Choice(FIGURES),
+    help="png, svg: which figure; pdf: which ones, a page each.  [default: headline; pdf: all]",
+)
+@click.option(
+    "--curves",
+    is_flag=True,
+    help="csv: a row for every evaluated loss; json: with every number of the HTML page.",
+)
 def command(
     runs: tuple[Path, ...],
     split: Any,
@@ -73,11 +104,15 @@ def command(
     selection: Any,
     lenient: bool,
     horizon: int | None,
+    data_kind: str | None,
     metrics: tuple[str, ...],
     beside: str | None,
-    format_: str,
+    format_: str | None,
+    output: Path | None,
+    figures: tuple[str, ...],
+    curves: bool,
 ) -> int:
-    """Tables and statistics of finished runs.
+    """Tables, statistics, figures and a page of finished runs.
 
     RUN is a folder that `celo eval` wrote. The cells of several runs are merged; results that must
     not be compared (other horizon, data, splits or weights) are refused.
@@ -87,6 +122,8 @@ def command(
       celo report celo-runs/quickstart
       celo report runs/a runs/b --format markdown --split test
       celo report runs/a --metrics final_loss,velo-speedup,algoperf:r_max=4
+      celo report runs/a --output report.html
+      celo report runs/a --output curves.pdf --figure curves
     """
     from celo.evaluation.choosing import choose_metrics
     from celo.evaluation.published import published_results
@@ -94,8 +131,12 @@ def command(
     from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
-    from celo.evaluation.tables import render
+    from celo.report.document import Sources
+    from celo.report.output import choose_format, produce, write
 
+    format_ = choose_format(format_, output)
+    if output is None:
+        _check_terminal(format_)
     options = ScoreOptions(
         split=split,
         ema=ema,
@@ -108,6 +149,8 @@ def command(
     anchor = _reference(reference, cells, opened)
     asked = _asked(opened, cells, anchor)
     skipped = asked.pop("notes")
+    if data_kind is not None:
+        cells, asked = _of_kind(data_kind, cells, asked)
     cache, known = open_cache(opened)
     summary = summarize(
         cells,
@@ -122,10 +165,55 @@ def command(
     )
     if cache.keys() != known:
         opened[0].write_note(STATISTICS_NOTE, cache)
-    click.echo(render(summary, format_))
+    sources = Sources(tuple(str(run.path) for run in opened), opened[0].settings.data)
+    content = produce(summary, cells, format_, curves=curves, figures=figures, sources=sources)
+    if output is not None:
+        write(output, content)
+        say(f"written: {output}")
+    else:
+        click.echo(content, nl=isinstance(content, str))
     if not summary.complete:
         say("incomplete: repeating the `celo eval` command computes what is missing")
     return 0 if summary.complete else 3
+
+
+def _of_kind(
+    kind: str, cells: list[Cell], asked: dict[str, Any]
+) -> tuple[list[Cell], dict[str, Any]]:
+    """The cells on one kind of data, and what was asked for of their tasks.
+
+    Raises:
+      UsageError: there are none.
+    """
+    from celo.errors import UsageError
+
+    found = [cell for cell in cells if cell.key.data.comparable == kind]
+    if not found:
+        there = sorted({cell.key.data.comparable for cell in cells})
+        raise UsageError(
+            f"there are no results on {kind} data in these runs",
+            hint=f"they hold: {', '.join(there)}",
+        )
+    ran = {cell.key.task for cell in found}
+    return found, {**asked, "tasks": [task for task in asked["tasks"] if task in ran]}
+
+
+def _check_terminal(format_: str) -> None:
+    """Refuses to fill a terminal with what it cannot show.
+
+    Raises:
+      UsageError: the format is no text for people and stdout is a terminal.
+    """
+    import sys
+
+    from celo.errors import UsageError
+    from celo.report.output import NO_TERMINAL
+
+    if format_ in NO_TERMINAL and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError(
+            f"a terminal cannot show {format_}",
+            hint=f"add --output report.{format_}, or send it into a file or a pipe",
+        )
 
 
 def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | None:
@@ -170,4 +258,5 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
         "expected": expected_runs(requests) if requests else None,
         "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
+        "horizons": sorted({request.publishable_steps for request in requests}),
     }

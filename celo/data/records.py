@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from celo.records import DataSet, Share, TextSplits
+from celo.records import DataSet
+from celo.text_splits import Share, TextSplits
 
 _IDX = "the four IDX files train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-..."
 

@@ -21,7 +21,8 @@ from celo.data import synthetic, text, tokenization
 from celo.data.tokenization import VOCABULARIES, Tokenizer
 from celo.errors import DataError, UsageError
 from celo.files import cache_dir, write_atomically
-from celo.records import DataSet, Share
+from celo.records import DataSet
+from celo.text_splits import Share
 
 WIDTH = 129
 """Ids kept of a document: as many as the longest task of the catalogue reads."""

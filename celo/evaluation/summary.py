@@ -19,11 +19,13 @@ from celo.evaluation.choosing import DEFAULT_METRICS, ChosenMetric, choose_metri
 from celo.evaluation.measuring import Measured, measure
 from celo.evaluation.provenance import Cost, cost, label, provenance
 from celo.evaluation.published import Published
+from celo.evaluation.publishing import not_publishable
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.selection import (
     Picked,
     check_comparable,
     choose_runs,
+    conflicting,
     run_hash,
     tuned,
     unique,
@@ -100,6 +102,7 @@ class Summary:
       published: figures of other people, to stand beside these; never aggregated with them.
       parts: where there are several kinds of data, a summary of each; nothing is computed over
         more than one of them.
+      not_publishable: why the results must not be published; () if they may be.
     """
 
     run: str
@@ -121,6 +124,7 @@ class Summary:
     profiles: tuple[Profile, ...] = ()
     published: tuple[Published, ...] = ()
     parts: tuple[Summary, ...] = ()
+    not_publishable: tuple[str, ...] = ()
 
 
 @each_kind_apart
@@ -134,6 +138,7 @@ def summarize(
     expected: remarks.Expected | None = None,
     complete: bool = True,
     notes: Sequence[str] = (),
+    horizons: Sequence[int] = (),
     cache: statistics.Cache | None = None,
     reps: int = statistics.REPS,
     metrics: Sequence[ChosenMetric] | None = None,
@@ -151,6 +156,7 @@ def summarize(
       expected: seeds asked for by (entry, task); None for every entry on every task, any seeds.
       complete: False if the caller knows that something is missing.
       notes: stand before the summary's own.
+      horizons: from which the results may be published (`celo.evaluation.publishing`).
       cache: statistics by content, computed before; added to.
       reps: repetitions of the bootstrap.
       metrics: what is shown (`choose_metrics`); None for Celo's two scores.
@@ -162,11 +168,12 @@ def summarize(
     """
     options = options or ScoreOptions()
     shown = {*entries, reference}
-    cells = unique(
+    given = [
         cell
         for cell in cells
         if (not tasks or cell.key.task in tasks) and (not entries or cell.key.entry in shown)
-    )
+    ]
+    cells = unique(given)
     if not cells:
         raise UsageError("there are no results to show", hint="`celo eval` produces them")
     check_comparable(cells)
@@ -211,6 +218,7 @@ def summarize(
     all_notes = (
         *notes,
         *missing,
+        *remarks.conflicts(conflicting(given)),
         *remarks.failures(runs, entries, tasks),
         *remarks.mixed_numerics(runs),
         *remarks.about_reference(reference, picked, tasks),
@@ -247,6 +255,7 @@ def summarize(
         ),
         profiles=tuple(p for result in measured.found.values() for p in result.profiles),
         published=tuple(published),
+        not_publishable=not_publishable(cells[0].key.schedule, horizons),
     )
 
 

@@ -50,6 +50,12 @@ def test_stand_ins_are_labelled_and_what_is_missing_is_skipped(tmp_path: Path) -
         "Digits_MLP_32": "real",
     }
     assert data[BYTES]["fingerprint"] != data[PIECES]["fingerprint"]
+    refused = run("report", "run", "--format", "html", "--output", "r.html")
+    assert refused.returncode == 2 and "real and substitute data" in refused.stderr
+    only = run("report", "run", "--data-kind", "substitute")
+    assert "SUBSTITUTE DATA" in only.stdout and "Digits" not in only.stdout
+    none = run("report", "run", "--data-kind", "synthetic")
+    assert none.returncode == 2 and "no results on synthetic data" in none.stderr
     assert len(list((tmp_path / "c" / "vocabularies").iterdir())) == 1
 
 

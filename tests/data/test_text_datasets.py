@@ -10,7 +10,7 @@ import pytest
 from celo.data import DataSelection, describe, fingerprint, sources, tokens
 from celo.data.text_datasets import text_datasets
 from celo.errors import DataError, DataMissingError, UsageError
-from celo.records import Share
+from celo.text_splits import Share
 
 REAL = DataSelection()
 SYNTHETIC = DataSelection(synthetic=True)

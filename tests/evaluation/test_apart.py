@@ -52,8 +52,8 @@ def test_every_form_says_which_is_which() -> None:
     found = _summary()
     titles = [table.title for table in tables(found)]
     assert len(titles) == 8
-    assert all("(real data)" in title for title in titles[:4])
-    assert all("(substitute data)" in title for title in titles[4:])
+    assert all("real data" in title for title in titles[:4])
+    assert all("substitute data" in title for title in titles[4:])
     text = render(found)
     assert "MIXED DATA: real (1 tasks) and substitute (1 tasks), never aggregated" in text
     assert "L: substitute wikitext2" in text
