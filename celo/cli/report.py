@@ -151,6 +151,8 @@ def command(
     skipped = asked.pop("notes")
     if data_kind is not None:
         cells, asked = _of_kind(data_kind, cells, asked)
+    else:
+        _check_kinds(opened, cells)
     cache, known = open_cache(opened)
     summary = summarize(
         cells,
@@ -175,6 +177,23 @@ def command(
     if not summary.complete:
         say("incomplete: repeating the `celo eval` command computes what is missing")
     return 0 if summary.complete else 3
+
+
+def _check_kinds(runs: list[Run], cells: list[Cell]) -> None:
+    """One run may mix kinds of data; runs on different ones must not be merged by accident.
+
+    Raises:
+      UsageError: names the kinds.
+    """
+    from celo.errors import UsageError
+
+    kinds = sorted({cell.key.data.comparable for cell in cells})
+    if len(kinds) > 1 and len({run.settings.data for run in runs}) > 1:
+        raise UsageError(
+            "results of different kinds of data cannot be compared: "
+            + " and ".join(f"{kind} data" for kind in kinds),
+            hint="report them separately, or add --data-kind",
+        )
 
 
 def _of_kind(

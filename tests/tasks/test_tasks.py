@@ -10,7 +10,7 @@ from celo import registry
 from celo.data import DataSelection
 from celo.protocol import Task
 from celo.records import TaskPlugin
-from celo.tasks import build_task, records
+from celo.tasks import build_task, records, records_language
 
 KEY = jax.random.PRNGKey(0)
 SYNTHETIC = DataSelection(synthetic=True)
@@ -19,6 +19,8 @@ ALL = (
     *records.AUTOENCODER_TASKS,
     *records.FAST_VELO_TASKS,
     *records.DIGITS_TASKS,
+    *records_language.TRANSFORMER_LM_TASKS,
+    *records_language.RECURRENT_LM_TASKS,
 )
 each_record = pytest.mark.parametrize("record", ALL, ids=lambda record: record.name)
 
@@ -39,13 +41,16 @@ def test_the_record_tells_the_truth(record: TaskPlugin) -> None:
     params = jax.eval_shape(task.init, KEY)
     assert sum(x.size for x in jax.tree.leaves(params)) == record.parameters
     assert task.datasets is not None
-    assert task.datasets.abstract_batch["image"].shape[0] == record.batch_size
+    (rows,) = {leaf.shape[0] for leaf in jax.tree.leaves(task.datasets.abstract_batch)}
+    assert rows == record.batch_size
+    if record.vocabulary:
+        assert record.vocabulary == record.config["vocabulary"]
     assert record.data_set == record.config["data_set"]
     assert {"default", "cpu", "gpu", "tpu"} >= set(record.batching)
 
 
 @pytest.mark.parametrize(
-    "record", [r for r in ALL if "bs" in r.name or "Relu128" in r.name], ids=lambda r: r.name
+    "record", [r for r in ALL if "_bs" in r.name or "Relu128" in r.name], ids=lambda r: r.name
 )
 def test_loss_has_the_documented_scale_at_the_start(record: TaskPlugin) -> None:
     """Spec of the tasks, 1.1 and 2: random pixels and labels, reference initialisers."""
