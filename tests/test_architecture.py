@@ -17,7 +17,10 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees"}
+GROUND = {
+    *("data_parts", "errors", "files", "hub", "hyperparameters"),
+    *("text", "records", "protocol", "trees"),
+}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -25,6 +28,8 @@ ARROWS: dict[str, set[str]] = {
     "hub": set(),
     "text": set(),
     "records": set(),
+    "data_parts": set(),
+    "hyperparameters": set(),
     "protocol": set(),
     "trees": set(),
     "guard": set(),
