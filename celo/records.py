@@ -137,13 +137,15 @@ class Phase:
 
     Attributes:
       number: as in `--phase N`.
-      frozen: substrings of theta's leaf paths that this phase does not train.
+      frozen: substrings of theta's leaf paths `/key/key/...` that this phase does not train.
       summary: one line.
+      hyperparameters: what `build` is given in this phase besides what the user says.
     """
 
     number: int
     frozen: tuple[str, ...]
     summary: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -340,4 +342,43 @@ class DataSet:
     api_version: int = API_VERSION
 
 
-Record = OptimizerPlugin | TaskPlugin | Suite | DataSet
+@dataclass(frozen=True)
+class EstimatorPlugin:
+    """An estimator of meta-gradients.
+
+    Attributes:
+      name: what users type behind `--estimator`.
+      summary: one line.
+      build: string target. Called with hyperparameters as keywords; returns an object with the
+        methods of `celo.estimators.Estimator`.
+      citation: paper and section.
+      hyperparameters: keywords of `build`. Those called `trunc`, `sigma` and `published` get the
+        values of the flags of the same names; `sigma` may then be a schedule.
+    """
+
+    name: str
+    summary: str
+    build: str
+    citation: str = ""
+    hyperparameters: tuple[Hyperparameter, ...] = ()
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class LoggerPlugin:
+    """Somewhere the metrics of a meta-training run go besides its own log.
+
+    Attributes:
+      name: what users type behind `--log-to`.
+      summary: one line.
+      build: string target. Called as `build(folder=..., config=...)`; returns an object with
+        `log(iteration, metrics)` and `close()`.
+    """
+
+    name: str
+    summary: str
+    build: str
+    api_version: int = API_VERSION
+
+
+Record = OptimizerPlugin | TaskPlugin | Suite | DataSet | EstimatorPlugin | LoggerPlugin

@@ -1,4 +1,4 @@
-"""Finds plugins: optimizers, tasks, suites and data sets, ours and everybody's, by entry point.
+"""Finds plugins: optimizers, tasks, suites, data sets, estimators and loggers, ours and everybody's, by entry point.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged
@@ -25,11 +25,19 @@ from typing import Any, Generic, TypeVar
 from celo import discovery
 from celo.errors import BrokenPluginError, UnknownNameError
 from celo.guard import silent_stdout, time_limit
-from celo.records import DataSet, OptimizerPlugin, Suite, TaskPlugin, canonical_name
+from celo.records import (
+    DataSet,
+    EstimatorPlugin,
+    LoggerPlugin,
+    OptimizerPlugin,
+    Suite,
+    TaskPlugin,
+    canonical_name,
+)
 
 FIRST_PARTY = "celo"
 
-R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet)
+R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, EstimatorPlugin, LoggerPlugin)
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,14 @@ def data_sets() -> Group[DataSet]:
     return _discover("celo.data", "data set", DataSet)
 
 
+def estimators() -> Group[EstimatorPlugin]:
+    return _discover("celo.estimators", "estimator", EstimatorPlugin)
+
+
+def loggers() -> Group[LoggerPlugin]:
+    return _discover("celo.loggers", "logger", LoggerPlugin)
+
+
 def optimizer(name: str, distribution: str | None = None) -> Found[OptimizerPlugin]:
     return optimizers().get(name, distribution)
 
@@ -201,6 +217,14 @@ def suite(name: str) -> Found[Suite]:
 
 def data_set(name: str) -> Found[DataSet]:
     return data_sets().pick(name)
+
+
+def estimator(name: str) -> Found[EstimatorPlugin]:
+    return estimators().pick(name)
+
+
+def logger(name: str) -> Found[LoggerPlugin]:
+    return loggers().pick(name)
 
 
 def resolve(target: str) -> Any:

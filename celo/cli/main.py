@@ -21,6 +21,7 @@ from celo.errors import CeloError
 COMMANDS = {
     "eval": ("celo.cli.evaluate", "Train optimizers on tasks and compare them."),
     "report": ("celo.cli.report", "Tables and statistics of finished runs."),
+    "meta-train": ("celo.cli.meta_train", "Meta-train a learned optimizer: new weights."),
     "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),
     "tasks": ("celo.cli.tasks", "Tasks: list, show."),
     "suites": ("celo.cli.suites", "Named lists of tasks: list, show."),

@@ -100,6 +100,6 @@ def weighted_mean(weights: jax.Array, trees: PyTree) -> PyTree:
 
 
 def masked_means(losses: jax.Array, mask: jax.Array) -> jax.Array:
-    """Means over the steps that count: losses [..., steps, 2 signs], mask [..., steps]."""
+    """Means over the steps that count: losses [..., steps, k], mask [..., steps]."""
     kept = jnp.where(mask[..., None], losses, 0.0 * losses)
     return jnp.sum(kept, axis=-2) / jnp.sum(mask, axis=-1, dtype=jnp.float32)[..., None]

@@ -48,9 +48,10 @@ class TruncatedES:
         eps = perturbations(eps_key, theta, problem.particles, sigma)
         pairs = jax.vmap(twice)(state)
         states, out = run_window(problem, theta, eps, pairs, window_key, self.trunc)
-        means = masked_means(out.loss, out.mask[..., 0])
-        gradient, deltas = es_gradient(means, eps, sigma, sign=self.sign)
-        found = Estimate(gradient, jnp.mean(means, axis=-1), jnp.mean(jnp.abs(deltas)))
+        mask = out.mask[..., 0]
+        gradient, deltas = es_gradient(out.loss, mask, eps, sigma, sign=self.sign)
+        losses = jnp.mean(masked_means(out.loss, mask), axis=-1)
+        found = Estimate(gradient, losses, jnp.mean(jnp.abs(deltas)))
         return found, jax.tree.map(lambda x: x[:, 0], states)
 
     def inner_steps(self, problem: Problem) -> int:
@@ -58,20 +59,28 @@ class TruncatedES:
 
 
 def es_gradient(
-    means: jax.Array, eps: PyTree, sigma: float | jax.Array, *, sign: float | None = None
+    losses: jax.Array,
+    mask: jax.Array,
+    eps: PyTree,
+    sigma: float | jax.Array,
+    *,
+    sign: float | None = None,
 ) -> tuple[PyTree, jax.Array]:
-    """The antithetic estimate.
+    """The antithetic estimate from the losses of a window.
 
     Args:
-      means: float32 [particles, 2 signs], mean losses.
+      losses: float32 [particles, steps, 2 signs].
+      mask: bool [particles, steps]: which steps count.
       eps: perturbations, leading axis of particles.
       sigma: their standard deviation.
       sign: see `TruncatedES`.
 
     Returns:
-      The gradient, and the differences of the two signs, [particles].
+      The gradient, and the mean differences of the two signs, [particles].
     """
-    deltas = means[:, 0] - means[:, 1]
+    # Differences first: those of the means would lose most of their digits.
+    apart = losses[..., :1] - losses[..., 1:]
+    deltas = masked_means(apart, mask)[:, 0]
     used = deltas if sign is None else sign * jnp.sign(deltas)
     scale = 1.0 / (2.0 * jnp.square(sigma))
     return jax.tree.map(lambda x: scale * x, weighted_mean(used, eps)), deltas

@@ -57,12 +57,16 @@ class GroupProblem:
     Attributes:
       make: traced arrays of the pool -> problem.
       arrays: of the pool.
-      families: how many.
+      names: of the families.
     """
 
     make: Callable[[Any], Any]
     arrays: Mapping[str, Any]
-    families: int
+    names: tuple[str, ...]
+
+    @property
+    def families(self) -> int:
+        return len(self.names)
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Program:
         where too many meta-gradients in a row are not finite.
       place: puts a state that was read from a file where `advance` expects it.
       template: shapes of the state.
+      families: their names, in the order of `family_loss`.
       inner_steps: inner training steps of an iteration.
       compile_s: seconds that compiling took.
       memory_bytes: of arguments and temporaries of `advance`, as its compiler states them.
@@ -84,6 +89,7 @@ class Program:
     advance: Callable[[OuterState, PRNGKey, int], tuple[OuterState, dict[str, np.ndarray]]]
     place: Callable[[OuterState], OuterState]
     template: OuterState
+    families: tuple[str, ...]
     inner_steps: float
     compile_s: float
     memory_bytes: int
@@ -149,6 +155,7 @@ def make_program(
         advance=go,
         place=lambda state: jax.device_put(state, shardings),
         template=template,
+        families=sum((group.names for group in groups), ()),
         inner_steps=sum(steps_of_estimate(estimator, problem) for problem in problems),
         compile_s=time.monotonic() - began,
         memory_bytes=sum(
