@@ -68,6 +68,9 @@ def _settings(command: Any) -> Any:
 @click.option("--checkpoint-minutes", type=float, default=5.0, show_default=True)
 @click.option("--log-to", "loggers", multiple=True, help="tensorboard, wandb, ...; repeatable.")
 @click.option("--devices", type=int, default=1, show_default=True, help="0 means all.")
+@click.option(
+    "--distributed", is_flag=True, help="Join the processes of jax.distributed; implies --devices 0."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 @format_option("auto", "json", "quiet")
 def command(
@@ -82,6 +85,7 @@ def command(
     checkpoint_minutes: float,
     loggers: tuple[str, ...],
     devices: int,
+    distributed: bool,
     dry_run: bool,
     format_: str,
     **settings: Any,
@@ -107,8 +111,15 @@ def command(
     from celo.evaluation.compilation import enable_compilation_cache
 
     enable_compilation_cache()
-    observer = LineObserver(quiet=format_ == "quiet")
-    bars = sys.stderr is not None and sys.stderr.isatty() and format_ != "quiet"
+    leads = True
+    if distributed:
+        from celo.metatrain.processes import is_leader, join_processes
+
+        join_processes()
+        devices, leads = 0, is_leader()
+    quiet = format_ == "quiet" or not leads
+    observer = LineObserver(quiet=quiet)
+    bars = sys.stderr is not None and sys.stderr.isatty() and not quiet
     if bars:
         observer = BarObserver()
     try:
@@ -128,7 +139,7 @@ def command(
         )
     finally:
         observer.stop()
-    if format_ == "json":
+    if format_ == "json" and leads:
         print_json(
             {
                 "schema": 1,
@@ -139,7 +150,7 @@ def command(
                 "device_hours": result.seconds / 3600,
             }
         )
-    elif format_ != "quiet":
+    elif not quiet:
         click.echo(str(result.folder))
         say(f"meta-loss at the end {result.losses[-1]:.4f}, {result.seconds / 60:.1f} minutes")
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from celo.files import write_atomically
 from celo.metatrain.checkpoints import write_errors
+from celo.metatrain.processes import is_leader
 from celo.text import jsonable
 
 FILE_NAME = "log.jsonl"
@@ -31,9 +32,11 @@ class Journal:
         """Drops lines after an iteration, torn ones too, and takes up what was pending then."""
         lines = [line for line in self._lines() if _iteration_of(line) <= iteration]
         text = "".join(line + "\n" for line in lines)
+        self.pending = [dict(entry) for entry in pending]
+        if not is_leader():
+            return
         with write_errors(self._folder):
             write_atomically(self.path, lambda file: file.write(text.encode()))
-        self.pending = [dict(entry) for entry in pending]
 
     def add(
         self, iteration: int, metrics: Mapping[str, np.ndarray], time: Mapping[str, float]
@@ -81,6 +84,8 @@ class Journal:
             "time": dict(time),
         }
         line = json.dumps(jsonable(row)) + "\n"
+        if not is_leader():
+            return row
         with write_errors(self._folder), self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         return row

@@ -20,6 +20,7 @@ from celo.errors import UsageError
 from celo.files import write_atomically
 from celo.metatrain.checkpoints import write_errors
 from celo.metatrain.plan import MetaTrainPlan, Selection, StagePlan, start_config
+from celo.metatrain.processes import is_leader
 from celo.metatrain.program import Program
 from celo.metatrain.run import (
     WEIGHTS_FILE,
@@ -228,7 +229,7 @@ def _finish(
 ) -> MetaTrainResult:
     weights, theta = plan.output / WEIGHTS_FILE, last.theta
     source = last.folder / WEIGHTS_FILE if chosen == "last" else plan.output / chosen
-    if source != weights:
+    if source != weights and is_leader():
         with write_errors(plan.output):
             data = source.read_bytes()
             write_atomically(weights, lambda file: file.write(data))
@@ -250,12 +251,16 @@ def _finish(
         "chosen": chosen,
         "selection": dict(scores),
     }
+    if not is_leader():
+        return MetaTrainResult(plan.output, weights, theta, _losses(outcomes), seconds, chosen)
     with write_errors(plan.output):
         text = json.dumps(summary, indent=2)
         write_atomically(plan.output / "summary.json", lambda file: file.write(text.encode()))
-    return MetaTrainResult(
-        plan.output, weights, theta, tuple(o.loss for o in outcomes), seconds, chosen
-    )
+    return MetaTrainResult(plan.output, weights, theta, _losses(outcomes), seconds, chosen)
+
+
+def _losses(outcomes: Sequence[Outcome]) -> tuple[float, ...]:
+    return tuple(outcome.loss for outcome in outcomes)
 
 
 def _plan_identity(plan: MetaTrainPlan) -> dict[str, Any]:

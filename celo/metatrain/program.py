@@ -25,6 +25,7 @@ from celo.protocol import MetaParams, PRNGKey, PyTree, state_record
 ITERATIONS_PER_CALL = 64
 """Most outer iterations of one call; fewer are the caller's choice and change no bit."""
 _MESH_AXIS = "particles"
+_QUICK = {"cpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
 
 
 @state_record
@@ -78,6 +79,7 @@ class Program:
       advance: (state, key, number of iterations) -> (state, metrics); donates `state`. Stops early
         where too many meta-gradients in a row are not finite.
       place: puts a state that was read from a file where `advance` expects it.
+      gather: a state whole on this host; all processes must call it together.
       template: shapes of the state.
       families: their names, in the order of `family_loss`.
       inner_steps: inner training steps of an iteration.
@@ -88,6 +90,7 @@ class Program:
     start: Callable[[MetaParams, PRNGKey], OuterState]
     advance: Callable[[OuterState, PRNGKey, int], tuple[OuterState, dict[str, np.ndarray]]]
     place: Callable[[OuterState], OuterState]
+    gather: Callable[[OuterState], OuterState]
     template: OuterState
     families: tuple[str, ...]
     inner_steps: float
@@ -137,7 +140,8 @@ def make_program(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), template, shardings
         )
     compiled = advance.lower(placed, _on(key, everywhere), arrays, _on(jnp.int32(0), everywhere)).compile()
-    compiled_start = start.lower(theta, key, arrays).compile()
+    # It runs once: compiling it well would take longer than it does.
+    compiled_start = start.lower(theta, key, arrays).compile(_QUICK.get(jax.default_backend()))
 
     def go(
         state: OuterState, key: PRNGKey, count: int
@@ -148,12 +152,18 @@ def make_program(
         done = int(state.iteration) - before
         return state, {name: np.asarray(value)[:done] for name, value in metrics.items()}
 
+    def gather(state: OuterState) -> OuterState:
+        if everywhere is not None:
+            state = jax.jit(lambda x: x, out_shardings=everywhere)(state)
+        return jax.tree.map(np.asarray, state)
+
     memory = compiled.memory_analysis()
     problems = [group.make(a) for group, a in zip(groups, arrays, strict=True)]
     return Program(
         start=lambda theta, key: compiled_start(theta, key, arrays),
         advance=go,
         place=lambda state: jax.device_put(state, shardings),
+        gather=gather,
         template=template,
         families=sum((group.names for group in groups), ()),
         inner_steps=sum(steps_of_estimate(estimator, problem) for problem in problems),

@@ -26,6 +26,7 @@ from celo.errors import CeloError, InterruptedRunError, StoreError
 from celo.files import write_atomically
 from celo.metatrain.checkpoints import Checkpoint, read_checkpoint, write_checkpoint, write_errors
 from celo.metatrain.journal import Journal
+from celo.metatrain.processes import agreed, is_leader
 from celo.metatrain.program import ITERATIONS_PER_CALL, OuterState, Program
 from celo.metatrain.stage import Initial, Stage
 from celo.protocol import MetaParams
@@ -146,7 +147,7 @@ def train(
     with _signals() as signalled:
         while session.iteration < session.until:
             session.advance()
-            if signalled() or (should_stop is not None and should_stop()):
+            if agreed(signalled() or (should_stop is not None and should_stop())):
                 session.save()
                 raise InterruptedRunError(
                     f"interrupted after iteration {session.iteration} of {session.until}: "
@@ -185,11 +186,13 @@ def fix_identity(folder: Path, identity: dict[str, Any]) -> None:
                 hint="choose another folder with --output",
             )
         return
-    if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+    if is_leader() and folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise StoreError(
             f"{folder} is not empty and holds no run (it has no run.json)",
             hint="choose another folder with --output",
         )
+    if not is_leader():
+        return
     text = json.dumps({"schema": SCHEMA, **identity}, indent=2)
     with write_errors(folder):
         write_atomically(path, lambda file: file.write(text.encode()))
@@ -253,7 +256,7 @@ class _Session:
     def advance(self) -> None:
         """One call of the program, and whatever is due after it."""
         assert self._state is not None
-        count = self._calls()
+        count = agreed(self._calls())
         began = time.monotonic()
         state, metrics = self._program.advance(self._state, self._key, count)
         seconds = time.monotonic() - began
@@ -272,9 +275,10 @@ class _Session:
     def save(self) -> None:
         """Writes a checkpoint and the weights."""
         assert self._state is not None
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self._state)]
+        leaves = jax.tree.leaves(self._program.gather(self._state))
         facts = {"seconds": self._spent, "pending": self._journal.pending}
-        write_checkpoint(self._folder, Checkpoint(leaves, self.iteration, facts))
+        if is_leader():
+            write_checkpoint(self._folder, Checkpoint(leaves, self.iteration, facts))
         self._write_theta(self._folder / WEIGHTS_FILE)
         self._saved_at = time.monotonic()
 
@@ -308,9 +312,9 @@ class _Session:
             self._write_theta(self._folder / "thetas" / f"{self.iteration:09d}.safetensors")
         if habits.call_every is not None and self.iteration % habits.call_every == 0:
             self.save()
-            if habits.callback is not None:
+            if habits.callback is not None and is_leader():
                 habits.callback(self.iteration, self._folder / WEIGHTS_FILE)
-        if time.monotonic() - self._saved_at >= habits.checkpoint_s:
+        if agreed(time.monotonic() - self._saved_at >= habits.checkpoint_s):
             self.save()
 
     def _told_rows(self, rows: list[dict[str, Any]]) -> None:
@@ -330,6 +334,8 @@ class _Session:
 
     def _write_theta(self, path: Path) -> None:
         assert self._state is not None
+        if not is_leader():
+            return
         leaves = {
             name: np.asarray(leaf) for name, leaf in named_leaves(self._state.theta).items()
         }
