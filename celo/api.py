@@ -287,9 +287,7 @@ def _evaluate_weights(
     texts: Sequence[str], tasks: Sequence[str], steps: int, seeds: Sequence[int], output: Path
 ) -> dict[str, dict[str, float]]:
     """Mean final training loss of optimizers: text -> task -> loss; infinite where one diverged."""
-    result = evaluate(
-        texts, tasks=tasks, steps=steps, seeds=seeds, output=output, reference=None
-    )
+    result = evaluate(texts, tasks=tasks, steps=steps, seeds=seeds, output=output, reference=None)
     losses: dict[str, dict[str, list[float]]] = {text: {} for text in texts}
     names = {find(text)[0].text: text for text in texts}
     for cell in result.cells:

@@ -69,7 +69,9 @@ def _settings(command: Any) -> Any:
 @click.option("--log-to", "loggers", multiple=True, help="tensorboard, wandb, ...; repeatable.")
 @click.option("--devices", type=int, default=1, show_default=True, help="0 means all.")
 @click.option(
-    "--distributed", is_flag=True, help="Join the processes of jax.distributed; implies --devices 0."
+    "--distributed",
+    is_flag=True,
+    help="Join the processes of jax.distributed; implies --devices 0.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 @format_option("auto", "json", "quiet")
@@ -172,16 +174,16 @@ def _dry_run(
     found = None
     if recipe is not None:
         found = recipe_of(recipe) if isinstance(recipe, str) else read_recipe_file(recipe)
-    plan = make_plan(
-        plugin=plugin, phase=phase, recipe=found, init=init, output=output, **given
-    )
+    plan = make_plan(plugin=plugin, phase=phase, recipe=found, init=init, output=output, **given)
     facts = describe_plan(plan)
     if format_ == "json":
         print_json({"schema": 1, **facts})
         return 0
     click.echo(f"output    {facts['output']}")
     for number, stage in enumerate(facts["stages"], 1):
-        click.echo(f"stage {number}   {stage['optimizer']} phase {stage['phase']}: {stage['summary']}")
+        click.echo(
+            f"stage {number}   {stage['optimizer']} phase {stage['phase']}: {stage['summary']}"
+        )
         for key in ("start", "tasks", "missing", "trained", "work", "settings"):
             if stage[key]:
                 click.echo(click.wrap_text(f"  {key:<9} {stage[key]}", 80, "", " " * 12))

@@ -20,9 +20,7 @@ def sigma_at(sigma: Sigma, iteration: jax.Array) -> jax.Array:
     return jnp.asarray(sigma(iteration) if callable(sigma) else sigma, jnp.float32)
 
 
-def perturbations(
-    key: PRNGKey, theta: PyTree, particles: int, sigma: float | jax.Array
-) -> PyTree:
+def perturbations(key: PRNGKey, theta: PyTree, particles: int, sigma: float | jax.Array) -> PyTree:
     """Normal perturbations of every leaf, with a leading axis of particles.
 
     One key a particle, of that one key a leaf in flattening order.
@@ -92,6 +90,7 @@ def run_window(
 
 def weighted_mean(weights: jax.Array, trees: PyTree) -> PyTree:
     """Mean over particles of weight times tree; leaves [particles, ...]."""
+
     # Elementwise, not a matrix product: no platform rounds it to fewer bits.
     def mean(x: jax.Array) -> jax.Array:
         return jnp.mean(weights.reshape((-1,) + (1,) * (x.ndim - 1)) * x, axis=0)

@@ -77,9 +77,7 @@ class CompleteProblem(Problem, Protocol):
         """Length of an unroll, int32 scalar."""
         ...
 
-    def begin(
-        self, theta: PyTree, key: PRNGKey, particle: jax.Array, length: jax.Array
-    ) -> PyTree:
+    def begin(self, theta: PyTree, key: PRNGKey, particle: jax.Array, length: jax.Array) -> PyTree:
         """The state at the start of an unroll of this length, which no step ends."""
         ...
 

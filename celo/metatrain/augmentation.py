@@ -118,7 +118,9 @@ class ReparametrisedFamily(TaskFamily):
             return sampled
         template = _parameters(task)
         if a.level == "parameter":
-            return _each_leaf(sampled, template, lambda k, x: _log_uniform(k, x.shape, a.low, a.high))
+            return _each_leaf(
+                sampled, template, lambda k, x: _log_uniform(k, x.shape, a.low, a.high)
+            )
         return _list_scales(sampled, template)
 
 

@@ -92,7 +92,10 @@ class StageConfig:
             if value is None and name in _OPTIONAL:
                 continue
             object.__setattr__(self, name, _number(name, value, kind, low, high))
-        for name, choices in (("outer_schedule", get_args(Schedule)), ("unroll_law", get_args(Law))):
+        for name, choices in (
+            ("outer_schedule", get_args(Schedule)),
+            ("unroll_law", get_args(Law)),
+        ):
             if getattr(self, name) not in choices:
                 raise UsageError(
                     f"{_flag(name)} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"

@@ -115,9 +115,7 @@ class InnerTraining:
         fresh = self._begin(theta, chosen["start"], state.length, chosen["start"].opt_key)
         new = jax.tree.map(lambda f, t: jnp.where(state.is_done, f, t), fresh, trained)
         done = new.inner_step >= new.length
-        new = new.replace(
-            length=jnp.where(done, chosen["length"], new.length), is_done=done
-        )
+        new = new.replace(length=jnp.where(done, chosen["length"], new.length), is_done=done)
         loss = jnp.where(state.is_done, 0.0, loss)
         task = self.family.task_fn(state.task_param)
         value = self.meta_loss(loss, task, new.inner_step, state.length)
@@ -160,9 +158,7 @@ class InnerTraining:
         params, model_state = self.family.task_fn(cfg).init_with_state(init_key)
         return _Start(cfg, params, model_state, opt_key)
 
-    def _begin(
-        self, theta: PyTree, start: _Start, length: jax.Array, key: PRNGKey
-    ) -> InnerState:
+    def _begin(self, theta: PyTree, start: _Start, length: jax.Array, key: PRNGKey) -> InnerState:
         opt_state = self.optimizer(theta).init(
             start.params, model_state=start.model_state, num_steps=length, key=key
         )

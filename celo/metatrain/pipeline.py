@@ -1,10 +1,10 @@
 """Runs a plan: every stage, its starts by successive halving, and the choice of weights at the end.
 
-    RUN/plan.json                  what is done here; another plan is refused
-    RUN/stage-1/, RUN/stage-2/     a run each (`celo.metatrain.run`), or start-0/, start-1/, ...
-    RUN/selection/                 evaluations of the weights that were kept
-    RUN/theta.safetensors          the weights chosen
-    RUN/summary.json               losses, cost, which weights were chosen and why
+RUN/plan.json                  what is done here; another plan is refused
+RUN/stage-1/, RUN/stage-2/     a run each (`celo.metatrain.run`), or start-0/, start-1/, ...
+RUN/selection/                 evaluations of the weights that were kept
+RUN/theta.safetensors          the weights chosen
+RUN/summary.json               losses, cost, which weights were chosen and why
 """
 
 from __future__ import annotations
@@ -269,4 +269,3 @@ def _plan_identity(plan: MetaTrainPlan) -> dict[str, Any]:
         "init": plan.init,
         "selection": None if plan.selection is None else asdict(plan.selection),
     }
-

@@ -24,7 +24,7 @@ from celo.protocol import MetaParams, PRNGKey, PyTree, state_record
 
 ITERATIONS_PER_CALL = 64
 """Most outer iterations of one call; fewer are the caller's choice and change no bit."""
-_MESH_AXIS = "particles"
+MESH_AXIS = "particles"
 _QUICK = {"cpu": {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}}
 
 
@@ -132,20 +132,22 @@ def make_program(
     # Without shardings of the results they may come back elsewhere, and the next call would differ.
     start = jax.jit(body.start, out_shardings=shardings)
     advance = jax.jit(
-        body.advance, donate_argnums=0, out_shardings=None if mesh is None else (shardings, everywhere)
+        body.advance,
+        donate_argnums=0,
+        out_shardings=None if mesh is None else (shardings, everywhere),
     )
     placed = template
     if shardings is not None:
         placed = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), template, shardings
         )
-    compiled = advance.lower(placed, _on(key, everywhere), arrays, _on(jnp.int32(0), everywhere)).compile()
+    compiled = advance.lower(
+        placed, _on(key, everywhere), arrays, _on(jnp.int32(0), everywhere)
+    ).compile()
     # It runs once: compiling it well would take longer than it does.
     compiled_start = start.lower(theta, key, arrays).compile(_QUICK.get(jax.default_backend()))
 
-    def go(
-        state: OuterState, key: PRNGKey, count: int
-    ) -> tuple[OuterState, dict[str, np.ndarray]]:
+    def go(state: OuterState, key: PRNGKey, count: int) -> tuple[OuterState, dict[str, np.ndarray]]:
         before = int(state.iteration)
         number = jnp.int32(min(count, ITERATIONS_PER_CALL))
         state, metrics = compiled(state, _on(key, everywhere), arrays, _on(number, everywhere))
@@ -185,7 +187,7 @@ def _shardings(template: OuterState, mesh: Mesh) -> OuterState:
 
     def particles(x: Any) -> NamedSharding:
         split = x.ndim > 0 and x.shape[0] % size == 0
-        return NamedSharding(mesh, PartitionSpec(_MESH_AXIS) if split else PartitionSpec())
+        return NamedSharding(mesh, PartitionSpec(MESH_AXIS) if split else PartitionSpec())
 
     everywhere = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), template)
     return everywhere.replace(estimators=jax.tree.map(particles, template.estimators))
@@ -208,12 +210,8 @@ class _Body:
         # New buffers: the caller's theta must survive the donation of the state.
         theta, good = jax.tree.map(jnp.array, (theta, theta))
         zero = jnp.zeros((), jnp.int32)
-        states = [
-            self.estimator.init(p, moving, k) for p, k in zip(problems, keys, strict=True)
-        ]
-        return OuterState(
-            theta, self.optimizer.init(moving), tuple(states), zero, zero, zero, good
-        )
+        states = [self.estimator.init(p, moving, k) for p, k in zip(problems, keys, strict=True)]
+        return OuterState(theta, self.optimizer.init(moving), tuple(states), zero, zero, zero, good)
 
     def advance(
         self, state: OuterState, key: PRNGKey, arrays: Any, count: jax.Array

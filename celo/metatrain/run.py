@@ -1,10 +1,10 @@
 """A stage kept going in a folder, through kills, full disks and damaged files.
 
-    RUN/run.json              what the run is; another configuration is refused
-    RUN/theta.safetensors     the newest weights, so that `NAME@RUN` works at any time
-    RUN/log.jsonl             metrics, a line for every few iterations
-    RUN/checkpoints/          the last two states
-    RUN/thetas/               weights every so many iterations, where that was asked for
+RUN/run.json              what the run is; another configuration is refused
+RUN/theta.safetensors     the newest weights, so that `NAME@RUN` works at any time
+RUN/log.jsonl             metrics, a line for every few iterations
+RUN/checkpoints/          the last two states
+RUN/thetas/               weights every so many iterations, where that was asked for
 """
 
 from __future__ import annotations
@@ -186,7 +186,11 @@ def fix_identity(folder: Path, identity: dict[str, Any]) -> None:
                 hint="choose another folder with --output",
             )
         return
-    if is_leader() and folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+    if (
+        is_leader()
+        and folder.is_dir()
+        and any(not p.name.startswith(".") for p in folder.iterdir())
+    ):
         raise StoreError(
             f"{folder} is not empty and holds no run (it has no run.json)",
             hint="choose another folder with --output",
@@ -336,9 +340,7 @@ class _Session:
         assert self._state is not None
         if not is_leader():
             return
-        leaves = {
-            name: np.asarray(leaf) for name, leaf in named_leaves(self._state.theta).items()
-        }
+        leaves = {name: np.asarray(leaf) for name, leaf in named_leaves(self._state.theta).items()}
         metadata = {
             "optimizer": self._stage.subject.found.record.name,
             "meta_training": {"iteration": self.iteration, "phase": self._stage.config.phase},

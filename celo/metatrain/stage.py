@@ -10,11 +10,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
 
 from celo import data as data_sets
 from celo import registry
 from celo.data import DataSelection
-from celo.errors import UsageError, WeightsError, WeightsMissingError
+from celo.errors import UsageError, WeightsMissingError
 from celo.loading import constructor, find_task
 from celo.lopt import theta_from_tree, theta_template
 from celo.metatrain.augmentation import augmented
@@ -24,10 +26,9 @@ from celo.metatrain.families import Group, make_groups, present
 from celo.metatrain.inner import InnerTraining
 from celo.metatrain.lengths import Lengths
 from celo.metatrain.outer import Partition, adamw, partition, schedule
-from celo.metatrain.program import GroupProblem, Program, make_program
+from celo.metatrain.program import MESH_AXIS, GroupProblem, Program, make_program
 from celo.protocol import LearnedOptimizer, MetaParams
 from celo.records import TaskPlugin
-from celo.trees import named_leaves
 from celo_zoo import load_weights
 
 NUMERICS_VERSION = 1
@@ -137,7 +138,9 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
         note = f"starts from random weights (seed {stage.config.seed})"
         return Initial(fresh, note, f"random:{stage.config.seed}")
     earlier = stage.config.phase - 1
-    hint = f"make them with: celo meta-train --plugin {spec.name} --phase {earlier}, then --init DIR"
+    hint = (
+        f"make them with: celo meta-train --plugin {spec.name} --phase {earlier}, then --init DIR"
+    )
     if record.zoo_id is None:
         raise UsageError(
             f"phase {stage.config.phase} of {record.name!r} starts from weights of phase {earlier}, "
@@ -156,12 +159,15 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
     return Initial(stage.part.join(trained, frozen), note, f"{weights.content_hash}:frozen")
 
 
-def compile_stage(stage: Stage, devices: Sequence[Any] | None = None) -> Program:
+def compile_stage(
+    stage: Stage, devices: Sequence[Any] | None = None, *, estimator: Any = None
+) -> Program:
     """Reads the data and compiles the program of a stage.
 
     Args:
       stage: what to run.
       devices: particles are spread over them; None means one device.
+      estimator: of meta-gradients; None means the one that the configuration names.
     """
     config = stage.config
     low, high = config.unroll_bounds()
@@ -182,10 +188,11 @@ def compile_stage(stage: Stage, devices: Sequence[Any] | None = None) -> Program
     groups = make_groups(stage.tasks, stage.selection)
     mesh = None
     if devices is not None and len(devices) > 1:
-        mesh = jax.make_mesh((len(devices),), ("particles",), devices=list(devices))
+        # Not jax.make_mesh, whose axes are explicit today: the compiler shall spread what it can.
+        mesh = Mesh(np.asarray(devices), (MESH_AXIS,))
     return make_program(
         [problem(group) for group in groups],
-        make_estimator(config),
+        estimator or make_estimator(config),
         make_outer_optimizer(config),
         theta_template(stage.lopt),
         stage.part,
@@ -203,9 +210,7 @@ def make_estimator(config: StageConfig) -> Any:
     """
     record, values = estimator_settings(config)
     if config.sigma_end is not None and "sigma" in values:
-        values["sigma"] = schedule(
-            config.sigma, "cosine", config.iterations, end=config.sigma_end
-        )
+        values["sigma"] = schedule(config.sigma, "cosine", config.iterations, end=config.sigma_end)
     return registry.resolve(record.build)(**values)
 
 
@@ -218,15 +223,6 @@ def make_outer_optimizer(config: StageConfig) -> Any:
         config.outer_lr_end,
     )
     return adamw(rate, weight_decay=config.weight_decay, clip=config.outer_clip)
-
-
-def content_of(theta: MetaParams) -> str:
-    """Content hash of weights."""
-    import numpy as np
-
-    from celo_zoo import content_hash
-
-    return content_hash({name: np.asarray(leaf) for name, leaf in named_leaves(theta).items()})
 
 
 def _meta_loss(config: StageConfig, group: Group) -> Callable[..., jax.Array]:

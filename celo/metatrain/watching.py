@@ -68,9 +68,7 @@ def watched(
         return evaluate(texts, selection.tasks, selection.steps, selection.seeds, folder)
 
     try:
-        return run_plan(
-            plan, habits=habits, observer=observer, evaluate=select, devices=chosen
-        )
+        return run_plan(plan, habits=habits, observer=observer, evaluate=select, devices=chosen)
     finally:
         for logger, _ in opened:
             logger.close()

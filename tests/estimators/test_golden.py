@@ -108,9 +108,7 @@ def window_means(
         state = estimator.init(problem, jnp.float32(theta), start)
 
         def window(state: Any, key: jax.Array) -> Any:
-            found, state = estimator.estimate(
-                problem, jnp.float32(theta), state, key, jnp.int32(0)
-            )
+            found, state = estimator.estimate(problem, jnp.float32(theta), state, key, jnp.int32(0))
             return state, found.gradient
 
         return jax.lax.scan(window, state, jnp.stack(keys))[1]
@@ -174,6 +172,7 @@ def test_golden_full_es(objective: Any) -> None:
 
 def test_golden_closed_loop() -> None:
     """Descending the estimates ends near the minimum with PES, at a false one without."""
+
     def descend(estimator: Any, steps: int = 2000) -> float:
         problem = influence(100)
         state = estimator.init(problem, jnp.float32(0.5), jax.random.PRNGKey(0))

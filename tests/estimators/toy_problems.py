@@ -55,7 +55,12 @@ class LearnedRate(NoDraws):
 
     def _first(self, endless: bool = False) -> Any:
         limit = 2**30 if endless else self.length
-        return jnp.asarray(self.start, jnp.float32), jnp.int32(0), jnp.array(False), jnp.int32(limit)
+        return (
+            jnp.asarray(self.start, jnp.float32),
+            jnp.int32(0),
+            jnp.array(False),
+            jnp.int32(limit),
+        )
 
     def init(self, theta: Any, key: jax.Array, particle: jax.Array) -> Any:
         return self._first()

@@ -1,7 +1,7 @@
 """Meta-training on several devices and processes; run as a script, prints or writes JSON.
 
-    python -m tests.metatrain.scaled_out devices            one process, 8 fake devices
-    python -m tests.metatrain.scaled_out process ID PORT FOLDER
+python -m tests.metatrain.scaled_out devices            one process, 8 fake devices
+python -m tests.metatrain.scaled_out process ID PORT FOLDER
 """
 
 from __future__ import annotations
@@ -95,10 +95,12 @@ def devices() -> dict[str, Any]:
     import tempfile
 
     import jax
+    import numpy as np
+    from jax.sharding import Mesh
 
     found = {}
     assert len(jax.devices()) == 8
-    mesh = jax.make_mesh((8,), ("particles",))
+    mesh = Mesh(np.asarray(jax.devices()), ("particles",))
     with tempfile.TemporaryDirectory() as folder:
         for name, count in (("one", None), ("eight", 8)):
             chosen = None if count is None else jax.devices()[:count]

@@ -115,7 +115,10 @@ def test_golden_lengths() -> None:
     assert abs(drawn.mean() - mean) < 5 and abs(np.median(drawn) - median) < 5
     offsets = np.asarray(jax.jit(jax.vmap(lengths.sample_offset))(keys))
     done = np.mean(np.random.default_rng(0).permutation(offsets) + 1 >= drawn)
-    assert abs(done - np.load(golden_unroll.golden_dir() / "pes__toy.npz")["F5_p_done_first_step"]) < 0.005
+    assert (
+        abs(done - np.load(golden_unroll.golden_dir() / "pes__toy.npz")["F5_p_done_first_step"])
+        < 0.005
+    )
 
 
 def test_lengths_of_either_law() -> None:

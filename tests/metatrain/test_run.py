@@ -108,9 +108,7 @@ def test_signals_keep_everything(
     assert contents(tmp_path) == whole
 
 
-def test_a_damaged_newest_checkpoint_falls_back(
-    small: Small, whole: Any, tmp_path: Path
-) -> None:
+def test_a_damaged_newest_checkpoint_falls_back(small: Small, whole: Any, tmp_path: Path) -> None:
     for until in (5, 10, 15):
         small.run(tmp_path, until=until)
     older, newest = sorted((tmp_path / "checkpoints").iterdir())
@@ -192,20 +190,19 @@ class Spoilt(TruncatedPES):
         return found.replace(gradient=jax.tree.map(lambda g: g + bad, found.gradient)), state
 
 
-def test_non_finite_meta_gradients_stop_a_run(
-    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stage, "make_estimator", lambda config: Spoilt(4, 0.1))
+def test_non_finite_meta_gradients_stop_a_run(small: Small, tmp_path: Path) -> None:
     config = dataclasses.replace(small.stage.config, patience=3)
     spoilt = dataclasses.replace(small.stage, config=config)
-    program = stage.compile_stage(spoilt)
+    program = stage.compile_stage(spoilt, estimator=Spoilt(4, 0.1))
     first = stage.initial_theta(spoilt, None)
     with pytest.raises(DivergedError, match="3 meta-gradients in a row .* at iteration 9") as error:
         train(spoilt, first, program, tmp_path)
     assert "smaller --outer-lr" in str(error.value)
     # The weights are those before the streak.
     small.run(tmp_path / "good", until=6)
-    found, good = (celo.load_learned(f"learnable-sgdm@{p}")[1] for p in (tmp_path, tmp_path / "good"))
+    found, good = (
+        celo.load_learned(f"learnable-sgdm@{p}")[1] for p in (tmp_path, tmp_path / "good")
+    )
     jax.tree.map(np.testing.assert_array_equal, found, good)
 
 
