@@ -1,4 +1,5 @@
-"""Finds plugins: optimizers, tasks, suites, data sets, estimators and loggers, ours and everybody's, by entry point.
+"""Finds plugins, ours and everybody's, by entry point: optimizers, tasks, suites, data sets,
+estimators, loggers.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged

@@ -252,8 +252,10 @@ class BarObserver(LineObserver):
     def advanced(self, iteration: int, until: int, row: dict[str, Any] | None) -> None:
         if self._first is None or iteration < self._first[0]:
             self._first = (iteration, time.monotonic())
-        note = {} if row is None else {"note": self._figures(row) + self._eta(iteration, until)}
-        self._bars.update(self._task, completed=iteration, total=until, **note)
+        self._bars.update(self._task, completed=iteration, total=until)
+        if row is not None:
+            note = self._figures(row) + self._eta(iteration, until)
+            self._bars.update(self._task, note=note)
 
     def told(self, message: str) -> None:
         self._bars.console.print(message, markup=False, highlight=False)

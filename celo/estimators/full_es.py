@@ -1,4 +1,4 @@
-"""Evolution strategies on complete unrolls: unbiased, at the price of a whole unroll an estimate."""
+"""Evolution strategies on complete unrolls: unbiased, and an estimate costs a whole unroll."""
 
 from __future__ import annotations
 

@@ -141,5 +141,5 @@ def write_errors(folder: Path) -> Iterator[None]:
         reason = "the disk is full" if full else os.strerror(error.errno or 0)
         raise StoreError(
             f"cannot write to {folder}: {reason}",
-            hint="the last checkpoint is safe; make room, then repeat the command: it goes on there",
+            hint="the last checkpoint is safe; make room and repeat the command",
         ) from error

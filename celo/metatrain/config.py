@@ -96,9 +96,10 @@ class StageConfig:
             ("outer_schedule", get_args(Schedule)),
             ("unroll_law", get_args(Law)),
         ):
-            if getattr(self, name) not in choices:
+            value = getattr(self, name)
+            if value not in choices:
                 raise UsageError(
-                    f"{_flag(name)} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                    f"{_flag(name)} must be one of {', '.join(choices)}, got {value!r}"
                 )
         parse_augmentation(self.aug)
         self.unroll_bounds()

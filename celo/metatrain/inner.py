@@ -8,7 +8,7 @@ scales) is drawn before it starts, once for both signs of a pair.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -86,7 +86,7 @@ class InnerTraining:
         start = self._draw_start(start_key)
         state = self._begin(theta, start, self.lengths.sample(length_key), start.opt_key)
         # Only the counter is shifted: the unroll is cut short, the optimizer starts at its start.
-        return state.replace(inner_step=self.lengths.sample_offset(offset_key))
+        return replace(state, inner_step=self.lengths.sample_offset(offset_key))
 
     def draw(self, key: PRNGKey, particle: jax.Array, steps: int) -> Draws:
         rows_key, step_key, start_key, length_key = jax.random.split(key, 4)
@@ -115,7 +115,7 @@ class InnerTraining:
         fresh = self._begin(theta, chosen["start"], state.length, chosen["start"].opt_key)
         new = jax.tree.map(lambda f, t: jnp.where(state.is_done, f, t), fresh, trained)
         done = new.inner_step >= new.length
-        new = new.replace(length=jnp.where(done, chosen["length"], new.length), is_done=done)
+        new = replace(new, length=jnp.where(done, chosen["length"], new.length), is_done=done)
         loss = jnp.where(state.is_done, 0.0, loss)
         task = self.family.task_fn(state.task_param)
         value = self.meta_loss(loss, task, new.inner_step, state.length)
@@ -129,7 +129,7 @@ class InnerTraining:
     ) -> InnerState:
         start_key, opt_key = jax.random.split(key)
         state = self._begin(theta, self._draw_start(start_key), length, opt_key)
-        return state.replace(length=jnp.full((), _ENDLESS, jnp.int32))
+        return replace(state, length=jnp.full((), _ENDLESS, jnp.int32))
 
     def final_loss(
         self, theta: PyTree, state: InnerState, key: PRNGKey, particle: jax.Array, samples: int
@@ -177,7 +177,7 @@ class InnerTraining:
         opt_state = optimizer.update(
             state.opt_state, grad, loss=loss, model_state=model_state, key=opt_key
         )
-        return state.replace(opt_state=opt_state, inner_step=state.inner_step + 1), loss
+        return replace(state, opt_state=opt_state, inner_step=state.inner_step + 1), loss
 
 
 def _slot(x: jax.Array, number: jax.Array) -> jax.Array:

@@ -31,7 +31,7 @@ class TensorBoard:
 
     def __init__(self, *, folder: Path, config: Mapping[str, Any]):
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UsageError(
                 "the logger tensorboard needs a package that is not installed: tensorboardX",
@@ -53,7 +53,7 @@ class WeightsAndBiases:
 
     def __init__(self, *, folder: Path, config: Mapping[str, Any]):
         try:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UsageError(
                 "the logger wandb needs a package that is not installed: wandb",

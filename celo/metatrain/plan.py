@@ -152,7 +152,9 @@ def read_recipe(text: str, where: str) -> Recipe:
         if unknown:
             raise TypeError(f"unknown setting {', '.join(unknown)}")
         if chosen is not None:
-            lists = {k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()}
+            lists: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()
+            }
             chosen = Selection(**lists)
         return Recipe(
             name=canonical_name(table.pop("name", Path(where).stem)),

@@ -23,11 +23,11 @@ def join_processes() -> None:
       UsageError: it names none, or they cannot be reached.
     """
     try:
-        named = {
-            "num_processes": os.environ.get("JAX_NUM_PROCESSES"),
-            "process_id": os.environ.get("JAX_PROCESS_ID"),
-        }
-        jax.distributed.initialize(**{k: int(v) for k, v in named.items() if v is not None})
+        count, number = (os.environ.get(n) for n in ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"))
+        jax.distributed.initialize(
+            num_processes=None if count is None else int(count),
+            process_id=None if number is None else int(number),
+        )
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"the processes of this run cannot be joined: {error}",

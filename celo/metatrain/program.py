@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -190,7 +190,7 @@ def _shardings(template: OuterState, mesh: Mesh) -> OuterState:
         return NamedSharding(mesh, PartitionSpec(MESH_AXIS) if split else PartitionSpec())
 
     everywhere = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), template)
-    return everywhere.replace(estimators=jax.tree.map(particles, template.estimators))
+    return replace(everywhere, estimators=jax.tree.map(particles, template.estimators))
 
 
 @dataclass(frozen=True)

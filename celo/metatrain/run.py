@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -328,7 +328,7 @@ class _Session:
 
     def _give_up(self) -> None:
         assert self._state is not None
-        self._state = self._state.replace(theta=self._state.good)
+        self._state = replace(self._state, theta=self._state.good)
         self._write_theta(self._folder / WEIGHTS_FILE)
         raise DivergedError(
             f"{self._stage.config.patience} meta-gradients in a row were not finite: stopped at "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -143,8 +142,8 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
     )
     if record.zoo_id is None:
         raise UsageError(
-            f"phase {stage.config.phase} of {record.name!r} starts from weights of phase {earlier}, "
-            "and there are none",
+            f"phase {stage.config.phase} of {record.name!r} starts from weights of phase "
+            f"{earlier}, and there are none",
             hint=hint,
         )
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 import pytest
 
 from celo.estimators import FullES, TruncatedES, TruncatedPES, perturbations
-from celo.estimators.full_es import full_es_gradient
 from celo.estimators.antithetic import masked_means
+from celo.estimators.full_es import full_es_gradient
 from celo.estimators.truncated_es import es_gradient
 from celo.estimators.truncated_pes import reduce_window
 from tests.estimators.toy_problems import InfluenceBalancing, LearnedRate

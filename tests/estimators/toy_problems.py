@@ -21,7 +21,7 @@ class NoDraws:
 
 @dataclass(frozen=True, eq=False)
 class InfluenceBalancing(NoDraws):
-    """Problem A: s <- A s + b theta, loss (s[0] - 1)^2 / 2; the reset step itself ends an unroll."""
+    """Problem A: s <- A s + b theta, loss (s[0] - 1)^2 / 2; the reset step ends an unroll."""
 
     matrix: np.ndarray
     sign: np.ndarray

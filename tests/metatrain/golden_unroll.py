@@ -30,7 +30,7 @@ def golden() -> dict[str, np.ndarray]:
 
 
 def tree(prefix: str) -> dict[str, Any]:
-    """Arrays below a prefix; levels of theta are `/ff_mod_stack/~/w1`, `/rnn_params/rnn/linear/w`."""
+    """Arrays below a prefix, by the rest of their names."""
     found: dict[str, Any] = {}
     for name, array in golden().items():
         if name.startswith(prefix + "/"):

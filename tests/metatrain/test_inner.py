@@ -77,13 +77,15 @@ def test_golden_windows(name: str) -> None:
             module, leaf = path.strip("/").rsplit("/", 1)
             np.testing.assert_allclose(params[f"{module}|{leaf}"][:, 0], array, atol=2e-5)
 
-        def reduce(losses: Any, golden: Any = golden, eps: Any = eps) -> Any:
+        def reduce(
+            losses: Any, golden: Any = golden, eps: Any = eps, sums: Any = accumulator
+        ) -> Any:
             return reduce_window(
                 losses,
                 jnp.asarray(golden["mask"].T),
                 jnp.asarray(golden["is_done"].T),
                 eps,
-                accumulator,
+                sums,
                 0.01,
                 published=True,
             )
