@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from celo import registry
@@ -186,6 +186,11 @@ def subject_of(plugin: str, phase: int) -> Subject:
     chosen = phases[phase]
     own = {k: v for k, v in chosen.hyperparameters.items() if k not in dict(spec.hyperparameters)}
     return Subject(spec.with_hyperparameters(**own), found, chosen)
+
+
+def text_with_weights(config: StageConfig, weights: str) -> str:
+    """How the optimizer of a stage is named with these weights; the phase is part of it."""
+    return replace(subject_of(config.plugin, config.phase).spec, weights=weights).text
 
 
 def phases_of(plugin: str) -> tuple[int, ...]:

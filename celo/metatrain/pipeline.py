@@ -19,6 +19,7 @@ from typing import Any
 from celo.errors import UsageError
 from celo.files import write_atomically
 from celo.metatrain.checkpoints import write_errors
+from celo.metatrain.config import text_with_weights
 from celo.metatrain.plan import MetaTrainPlan, Selection, StagePlan, start_config
 from celo.metatrain.processes import is_leader
 from celo.metatrain.program import Program
@@ -201,9 +202,7 @@ def _choose(
     """The file of the weights with the best final losses, and the score of each."""
     kept = sorted((last.folder / "thetas").glob("*.safetensors"))
     files = [*kept, last.folder / WEIGHTS_FILE]
-    plugin = plan.stages[-1].config.plugin
-    name, colon, settings = plugin.partition(":")
-    texts = {f"{name}@{path}{colon}{settings}": path for path in files}
+    texts = {text_with_weights(plan.stages[-1].config, str(path)): path for path in files}
     losses = evaluate(list(texts), selection, plan.output / "selection")
     # The mean of logarithms: a task with large losses has no larger say.
     scores = {

@@ -10,6 +10,7 @@ from typing import Any
 from celo import registry
 from celo.errors import UsageError
 from celo.metatrain.checkpoints import write_errors
+from celo.metatrain.config import StageConfig, text_with_weights
 from celo.metatrain.loggers import scalars
 from celo.metatrain.pipeline import MetaTrainResult, run_plan
 from celo.metatrain.plan import MetaTrainPlan, Selection
@@ -50,7 +51,7 @@ def watched(
     if evaluate_every is not None and evaluate_every < 1:
         raise UsageError(f"--eval-every must be at least 1, got {evaluate_every}")
     if evaluate_suite is not None:
-        callback = _evaluation(plan, evaluate, evaluate_suite, observer)
+        callback = _evaluation(evaluate, evaluate_suite, observer)
     chosen = None
     if devices != 1:
         chosen = _devices(devices)
@@ -75,14 +76,13 @@ def watched(
 
 
 def _evaluation(
-    plan: MetaTrainPlan, evaluate: EvaluateWeights, suite_name: str, observer: Observer
+    evaluate: EvaluateWeights, suite_name: str, observer: Observer
 ) -> Callable[[int, Path], None]:
     suite = registry.suite(suite_name).record
-    plugin = plan.stages[-1].config.plugin
-    name, colon, settings = plugin.partition(":")
 
     def callback(iteration: int, weights: Path) -> None:
-        text = f"{name}@{weights}{colon}{settings}"
+        config = StageConfig.from_json(_config_of(weights.parent))
+        text = text_with_weights(config, str(weights))
         folder = weights.parent / "evaluations" / f"{iteration:09d}"
         losses = evaluate([text], suite.tasks, suite.steps, (0,), folder)[text]
         line = {"iteration": iteration, "suite": suite.name, "final_loss": dict(losses)}
@@ -94,6 +94,11 @@ def _evaluation(
         observer.told(f"iteration {iteration}: final loss {shown}")
 
     return callback
+
+
+def _config_of(run: Path) -> dict[str, Any]:
+    """The configuration of the run that is under way."""
+    return json.loads((run / "run.json").read_bytes())["config"]
 
 
 def _devices(count: int | None) -> list[Any]:
