@@ -186,7 +186,7 @@ def _dry_run(
         )
         for key in ("start", "tasks", "missing", "trained", "work", "settings"):
             if stage[key]:
-                click.echo(click.wrap_text(f"  {key:<9} {stage[key]}", 80, "", " " * 12))
+                click.echo(click.wrap_text(f"  {key:<9} {stage[key]}", 79, "", " " * 12))
     return 0
 
 

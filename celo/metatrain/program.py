@@ -19,6 +19,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from celo.estimators.protocol import Estimate, Estimator, steps_of_estimate
+from celo.metatrain.memory import check_memory
 from celo.metatrain.outer import Partition, global_norm
 from celo.protocol import MetaParams, PRNGKey, PyTree, state_record
 
@@ -107,6 +108,7 @@ def make_program(
     *,
     published: bool = False,
     patience: int = 20,
+    particles: int | None = None,
     mesh: Mesh | None = None,
 ) -> Program:
     """Compiles the functions of a run.
@@ -120,6 +122,7 @@ def make_program(
       published: perturb and decay frozen leaves too, mask only their gradient, and set non-finite
         entries of it to zero; else such an iteration changes nothing but the particles.
       patience: stop after so many non-finite meta-gradients in a row.
+      particles: of each family, for the message where memory is too small; None: not looked at.
       mesh: devices among which particles are spread, or None.
     """
     began = time.monotonic()
@@ -128,6 +131,8 @@ def make_program(
     arrays = jax.device_put(tuple(dict(group.arrays) for group in groups), everywhere)
     key = jax.random.PRNGKey(0)
     template = jax.eval_shape(body.start, theta, key, arrays)
+    if particles is not None:
+        check_memory(template.estimators, particles, 1 if mesh is None else mesh.devices.size)
     shardings = None if mesh is None else _shardings(template, mesh)
     # Without shardings of the results they may come back elsewhere, and the next call would differ.
     start = jax.jit(body.start, out_shardings=shardings)

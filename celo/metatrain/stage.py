@@ -167,6 +167,9 @@ def compile_stage(
       stage: what to run.
       devices: particles are spread over them; None means one device.
       estimator: of meta-gradients; None means the one that the configuration names.
+
+    Raises:
+      UsageError: memory is too small for so many particles.
     """
     config = stage.config
     low, high = config.unroll_bounds()
@@ -197,6 +200,7 @@ def compile_stage(
         stage.part,
         published=config.published,
         patience=config.patience,
+        particles=config.particles,
         mesh=mesh,
     )
 
