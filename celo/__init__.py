@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from celo.api import compare as compare
     from celo.api import evaluate as evaluate
     from celo.api import load as load
     from celo.api import load_learned as load_learned
@@ -24,6 +25,7 @@ except PackageNotFoundError:  # used from a source tree that was never installed
     __version__ = "0+unknown"
 
 _LAZY = {
+    "compare": "celo.api",
     "load": "celo.api",
     "load_learned": "celo.api",
     "load_task": "celo.api",
@@ -36,6 +38,7 @@ _LAZY = {
 __all__ = [
     "CeloError",
     "__version__",
+    "compare",
     "evaluate",
     "load",
     "load_learned",

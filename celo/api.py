@@ -1,4 +1,4 @@
-"""The Python interface: `celo.load`, `celo.save`, `celo.load_task`, `celo.evaluate`, ..."""
+"""The Python interface: load, save, load_task, evaluate, compare, meta_train of `celo`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import optax
 
     from celo.evaluation.result import EvaluationResult
+    from celo.evaluation.versus import Comparison
     from celo.metatrain.pipeline import MetaTrainResult
     from celo.metatrain.run import Observer
     from celo.protocol import LearnedOptimizer, MetaParams, Optimizer, Task
@@ -159,6 +160,7 @@ def evaluate(
     fresh: bool = False,
     time_limit: float | None = None,
     memory_limit: int | str | None = None,
+    workers: int = 1,
     **settings: Any,
 ) -> EvaluationResult:
     """Trains every optimizer on every task and seed; what `celo eval` does.
@@ -177,6 +179,7 @@ def evaluate(
         three seeds) may take; a longer one is stopped and recorded as failed.
       memory_limit: bytes, or a text such as "8G"; a block whose compiled loop would need more is
         recorded as failed. With a limit, or `isolate=True`, blocks are computed in another process.
+      workers: processes that compute blocks at the same time; numbers do not depend on it.
       **settings: further fields of `celo.evaluation.config.EvalConfig`.
 
     Raises:
@@ -200,16 +203,55 @@ def evaluate(
             fresh=fresh,
             time_limit=time_limit,
             memory_limit=memory_limit,
+            workers=workers,
             **settings,
         )
         plan = make_plan(config)
-        outcome = run_plan(plan, SilentObserver(), fresh=fresh, limits=config.limits())
+        outcome = run_plan(
+            plan, SilentObserver(), fresh=fresh, limits=config.limits(), workers=config.workers
+        )
         result = evaluation_result(plan, outcome)
     if output is None:
         from dataclasses import replace
 
         result = replace(result, path=None)
     return result
+
+
+def compare(
+    a: str | Path,
+    b: str | Path,
+    *,
+    runs: Sequence[str | Path] = (),
+    optimizers: Sequence[str] = (),
+    reference: str | None = "adam",
+    **settings: Any,
+) -> Comparison:
+    """Is A better than B, where, by how much, and how sure is that? What `celo compare` does.
+
+    Args:
+      a: an optimizer, or a run folder.
+      b: another one; of the same kind.
+      runs: run folders that hold the results of two optimizers.
+      optimizers: of two runs, which are compared; () for all that both have.
+      reference: the optimizer that IQMs are relative to; None: B.
+      **settings: fields of `celo.evaluation.scores.ScoreOptions`: split, ema, divergence,
+        selection, horizon.
+
+    Raises:
+      CeloError: see `celo.evaluation.versus.compare`.
+    """
+    from celo.evaluation.scores import ScoreOptions
+    from celo.evaluation.versus import compare
+
+    return compare(
+        a,
+        b,
+        runs=runs,
+        optimizers=optimizers,
+        reference=reference,
+        options=ScoreOptions(**settings),
+    )
 
 
 def meta_train(

@@ -97,12 +97,13 @@ def records(value: Any, kind: type[R]) -> list[R]:
 
 
 # What lists and lookups of names rely on, so that no record breaks them for all others.
-_STRINGS = ("name", "summary", "kind", "family", "build", "load", "data_set", "citation")
+_STRINGS = ("name", "summary", "kind", "family", "build", "load", "compute", "data_set", "citation")
 _NUMBERS = ("steps", "batch_size", "parameters", "train_rows", "test_rows", "num_classes")
 _TUPLES = {
     "aliases": str,
     "tasks": str,
     "hyperparameters": Hyperparameter,
+    "options": Hyperparameter,
     "exceptions": RuleException,
 }
 

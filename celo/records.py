@@ -288,6 +288,8 @@ class Suite:
       summary: one line.
       version: raised whenever the list or the horizon changes.
       provenance: where the list comes from and how sure it is.
+      publishable_steps: horizon from which its results may be published; None means `steps`, 0
+        never (a suite for trying things out). Shorter runs are labelled so everywhere.
     """
 
     name: str
@@ -296,7 +298,26 @@ class Suite:
     summary: str
     version: int = 1
     provenance: str = ""
+    publishable_steps: int | None = None
     api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Where a set can be had on the Hugging Face hub, as parquet files.
+
+    Attributes:
+      repository: `org/name` of a dataset repository.
+      files: (part, pattern) pairs: which of its files belong to "train", "valid" or "test"; in a
+        pattern `*` matches anything.
+      revision: branch, tag or commit; what it stands for is fixed when a pull begins.
+      remark: how it differs from what the published tasks used; "" if it does not.
+    """
+
+    repository: str
+    files: tuple[tuple[str, str], ...]
+    revision: str = "main"
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -322,6 +343,8 @@ class DataSet:
       largest_pixel: the pixel value that becomes 1.
       embedded: comes with an installed distribution; needs no files.
       carrier: the distribution that brings an embedded set; None means the plugin's own.
+      resized: of images: files of any size are resized to `image_shape`.
+      hub: where `celo data pull` gets it (ours: `celo.data.hub_sources`); None for nowhere.
     """
 
     name: str
@@ -339,6 +362,42 @@ class DataSet:
     largest_pixel: int = 255
     embedded: bool = False
     carrier: str | None = None
+    resized: bool = False
+    hub: HubSource | None = None
+    api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure that says how good an optimizer is.
+
+    Attributes:
+      name: what users type; in JSON with `_` for `-` and its statistic behind it.
+      summary: one line.
+      compute: string target. Of a "run" metric, called as `compute(run, reference, **options)`
+        with two `celo.metrics.views.RunView` (None where the reference has no such run); returns a
+        finite number, or None for no score. Of a "comparison" metric, called as
+        `compute(results, **options)` with a `celo.metrics.views.Results`; returns a
+        `celo.metrics.views.Result`.
+      kind: "run": a score of every run, aggregated over tasks and seeds like Celo's own;
+        "comparison": figures of every optimizer, computed from all runs at once.
+      better: which end is good.
+      options: its constants, as in `NAME:key=value,...`.
+      depends_on_company: an optimizer's figure changes with the others it is compared with.
+      citation: where it is defined.
+      aliases: other names.
+      api_version: of the contracts it was written for.
+    """
+
+    name: str
+    summary: str
+    compute: str
+    kind: Literal["run", "comparison"] = "run"
+    better: Literal["higher", "lower"] = "higher"
+    options: tuple[Hyperparameter, ...] = ()
+    depends_on_company: bool = False
+    citation: str = ""
+    aliases: tuple[str, ...] = ()
     api_version: int = API_VERSION
 
 
@@ -381,4 +440,4 @@ class LoggerPlugin:
     api_version: int = API_VERSION
 
 
-Record = OptimizerPlugin | TaskPlugin | Suite | DataSet | EstimatorPlugin | LoggerPlugin
+Record = OptimizerPlugin | TaskPlugin | Suite | DataSet | Metric | EstimatorPlugin | LoggerPlugin

@@ -1,5 +1,5 @@
 """Finds plugins, ours and everybody's, by entry point: optimizers, tasks, suites, data sets,
-estimators, loggers.
+metrics, estimators, loggers.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged
@@ -30,6 +30,7 @@ from celo.records import (
     DataSet,
     EstimatorPlugin,
     LoggerPlugin,
+    Metric,
     OptimizerPlugin,
     Suite,
     TaskPlugin,
@@ -38,7 +39,7 @@ from celo.records import (
 
 FIRST_PARTY = "celo"
 
-R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, EstimatorPlugin, LoggerPlugin)
+R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, Metric, EstimatorPlugin, LoggerPlugin)
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,10 @@ def loggers() -> Group[LoggerPlugin]:
     return _discover("celo.loggers", "logger", LoggerPlugin)
 
 
+def metrics() -> Group[Metric]:
+    return _discover("celo.metrics", "metric", Metric)
+
+
 def optimizer(name: str, distribution: str | None = None) -> Found[OptimizerPlugin]:
     return optimizers().get(name, distribution)
 
@@ -226,6 +231,10 @@ def estimator(name: str) -> Found[EstimatorPlugin]:
 
 def logger(name: str) -> Found[LoggerPlugin]:
     return loggers().pick(name)
+
+
+def metric(name: str) -> Found[Metric]:
+    return metrics().pick(name)
 
 
 def resolve(target: str) -> Any:

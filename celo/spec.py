@@ -155,8 +155,7 @@ def check(spec: OptimizerSpec, record: OptimizerPlugin) -> OptimizerSpec:
             f"{record.name!r} is hand-crafted and has no weights, but '@{spec.weights}' was given",
             hint=f"use {record.name!r} without '@'",
         )
-    known = {h.name: h for h in record.hyperparameters}
-    values = {key: _checked(key, value, known, record) for key, value in spec.hyperparameters}
+    values = check_values(spec.hyperparameters, record.hyperparameters, record.name)
     return replace(
         spec,
         name=canonical_name(record.name),
@@ -166,6 +165,30 @@ def check(spec: OptimizerSpec, record: OptimizerPlugin) -> OptimizerSpec:
             for found, text in ((modifier(name), text) for name, text in spec.modifiers)
         ),
     )
+
+
+def check_values(
+    given: Iterable[tuple[str, Value]],
+    declared: Iterable[Hyperparameter],
+    owner: str,
+    what: str = "hyperparameter",
+) -> dict[str, Value]:
+    """Holds values against what a record declares.
+
+    Args:
+      given: (name, value) pairs.
+      declared: what there is.
+      owner: name of the record.
+      what: what the values are called in messages.
+
+    Returns:
+      the values, in the declared types.
+
+    Raises:
+      UsageError: a name is unknown, or a value is of another type or out of range.
+    """
+    known = {h.name: h for h in declared}
+    return {key: _checked(key, value, known, owner, what) for key, value in given}
 
 
 def _canonical_argument(found: Modifier, text: str | None) -> str | None:
@@ -231,16 +254,16 @@ def _read_value(text: str) -> Value:
 
 
 def _checked(
-    key: str, value: Value, known: dict[str, Hyperparameter], record: OptimizerPlugin
+    key: str, value: Value, known: dict[str, Hyperparameter], owner: str, what: str
 ) -> Value:
     if key not in known:
         names = ", ".join(known) or "none"
-        raise UsageError(f"{record.name!r} has no hyperparameter {key!r}", hint=f"it has: {names}")
+        raise UsageError(f"{owner!r} has no {what} {key!r}", hint=f"it has: {names}")
     declared = known[key]
     typed = _typed(value, declared)
     if typed is None:
         raise UsageError(
-            f"{record.name}:{key} must be {_describe(declared)}, got {format_value(value)!r}",
+            f"{owner}:{key} must be {_describe(declared)}, got {format_value(value)!r}",
             hint=f"the default is {format_value(declared.default)}",
         )
     return typed

@@ -85,3 +85,77 @@ def build_task(name, data, **config):
     task.loss_with_state = lambda p, s, k, d: (plain(p, s, k, d)[0] * float("nan"), s)
     return task
 """
+
+
+@pytest.fixture
+def foreign_metrics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A distribution with metrics of its own, good ones and others."""
+    from celo import registry
+
+    folder = tmp_path / "site"
+    info = folder / "celo_gauge-2.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: celo-gauge\nVersion: 2.0\n")
+    (info / "entry_points.txt").write_text("[celo.metrics]\ngauge = celo_gauge_records:METRICS\n")
+    (folder / "celo_gauge_records.py").write_text(_FOREIGN_RECORDS)
+    (folder / "celo_gauge.py").write_text(_FOREIGN_METRICS)
+    monkeypatch.syspath_prepend(str(folder))
+    inherited = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", str(folder) + (f":{inherited}" if inherited else ""))
+    registry.forget()
+    yield folder
+    registry.forget()
+
+
+_FOREIGN_RECORDS = """
+from celo.records import Hyperparameter, Metric
+
+METRICS = tuple(
+    Metric(name=name, summary=f"the metric {name}", compute=f"celo_gauge:{name}", **fields)
+    for name, fields in {
+        "drop": dict(
+            better="higher",
+            options=(Hyperparameter("factor", "float", 1.0, low=0.0, help="times the drop"),),
+        ),
+        "last": dict(better="lower"),
+        "count": dict(kind="comparison"),
+        "raises": {}, "nan": {}, "text": {},
+        "nothing": dict(kind="comparison"),
+    }.items()
+)
+"""
+
+_FOREIGN_METRICS = """
+from celo.metrics.views import Profile, Result, Value
+
+
+def drop(run, reference, factor=1.0):
+    return None if run.status == "failed" else factor * float(run.losses[0] - run.losses[-1])
+
+
+def last(run, reference):
+    return float(run.losses[-1])
+
+
+def count(results):
+    runs = dict.fromkeys(results.optimizers, 0)
+    for (optimizer, _), by_seed in results.runs.items():
+        runs[optimizer] += len(by_seed)
+    return Result({o: {"runs": Value(float(n))} for o, n in runs.items()}, notes=("counted",))
+
+
+def raises(run, reference):
+    raise RuntimeError("no idea")
+
+
+def nan(run, reference):
+    return float("nan")
+
+
+def text(run, reference):
+    return "good"
+
+
+def nothing(results):
+    return {}
+"""

@@ -17,11 +17,12 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "text", "records", "protocol", "trees"}
+GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "hub": set(),
     "text": set(),
     "records": set(),
     "protocol": set(),
@@ -39,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "utils": {"lopt", "celo_zoo"},
     "pages": {"spec", "loading", "celo_zoo"},
     "data": {"registry"},
+    "metrics": set(),
     "tasks": {"data", "registry"},
     "estimators": set(),
     "metatrain": {
@@ -51,7 +53,8 @@ ARROWS: dict[str, set[str]] = {
         "loading",
         "celo_zoo",
     },
-    "evaluation": {"tasks", "data", "optim", "registry", "spec", "loading"},
+    "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
+    "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
         "metatrain",
@@ -64,13 +67,14 @@ ARROWS: dict[str, set[str]] = {
         "data",
         "celo_zoo",
     },
+    "bench": {"api", "data", "evaluation", "loading", "optim", "tasks"},
     "scaffold": {"registry"},
     "testing": {"optim", "registry", "spec", "loading", "tasks", "data"},
     "celo_plugins": {"lopt", "optim", "celo_zoo"},
     "celo_zoo": set(),
 }
 # The zoo stands alone: cards carry the leaves, so it needs no plugin and no contract.
-ZOO_GROUND = {"errors", "files"}
+ZOO_GROUND = {"errors", "files", "hub"}
 
 
 def _modules() -> list[tuple[str, Path]]:

@@ -135,6 +135,7 @@ def test_every_record_of_ours_is_well_formed() -> None:
         registry.tasks(),
         registry.suites(),
         registry.data_sets(),
+        registry.metrics(),
     ):
         assert not group.broken
         assert group.found

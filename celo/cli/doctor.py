@@ -218,7 +218,7 @@ def _weights() -> Iterator[Finding]:
 def _plugins() -> Iterator[Finding]:
     from celo import registry
 
-    for what in ("optimizers", "tasks", "suites", "data_sets"):
+    for what in ("optimizers", "tasks", "suites", "data_sets", "metrics"):
         try:
             group = getattr(registry, what)()
         except (Exception, SystemExit) as error:

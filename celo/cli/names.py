@@ -8,7 +8,7 @@ from typing import Literal
 import click
 from click.shell_completion import CompletionItem
 
-What = Literal["optimizers", "tasks", "suites", "data_sets"]
+What = Literal["optimizers", "tasks", "suites", "data_sets", "metrics"]
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 

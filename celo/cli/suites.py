@@ -11,6 +11,8 @@ from celo.cli.listing import add_show, print_list
 from celo.cli.output import format_option, print_table
 from celo.records import Suite
 
+_NEVER = "for trying things out: its results are not for publication"
+
 
 @click.group("suites")
 def command() -> None:
@@ -34,10 +36,16 @@ def list_suites(format_: str) -> None:
 def _print_suite(entry: registry.Found[Suite]) -> None:
     suite = entry.record
     click.echo(f"{suite.name}, version {suite.version}: {suite.summary}")
-    click.echo(f"{suite.steps} steps; {suite.provenance}\n")
+    least = _publishable_steps(suite)
+    published = f"results may be published from {least} steps on" if least else _NEVER
+    click.echo(f"{suite.steps} steps; {suite.provenance}\n{published}\n")
     tasks = [registry.task(task).record for task in suite.tasks]
     rows = [[task.name, task.family, task.data_set, f"{task.parameters:,}"] for task in tasks]
     print_table(["task", "family", "data", "parameters"], rows, numeric=(3,))
+
+
+def _publishable_steps(suite: Suite) -> int:
+    return suite.steps if suite.publishable_steps is None else suite.publishable_steps
 
 
 def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
@@ -47,6 +55,7 @@ def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
         "summary": suite.summary,
         "suite_version": suite.version,
         "steps": suite.steps,
+        "publishable_steps": _publishable_steps(suite),
         "tasks": list(suite.tasks),
         "provenance": suite.provenance,
         "distribution": entry.origin.distribution,

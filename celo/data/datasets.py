@@ -13,6 +13,7 @@ import numpy as np
 
 from celo import registry
 from celo.data import sources
+from celo.data.mapped import release
 from celo.data.preprocess import prepare
 from celo.data.sampling import batch_indices, check_rows
 from celo.data.selection import DataSelection
@@ -96,6 +97,8 @@ class _BatchIterator:
             table = self._datasets.table(self._split)
             position = self._next % _BLOCK
             if position == 0:
+                for array in table.arrays.values():
+                    release(array)
                 self._block = np.asarray(
                     _indices(self._key, self._next, _BLOCK, table.rows, table.batch_size)
                 )

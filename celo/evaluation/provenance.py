@@ -11,6 +11,7 @@ import numpy as np
 
 from celo.evaluation import statistics
 from celo.evaluation.cells import Cell
+from celo.evaluation.choosing import DEFAULT_METRICS, ChosenMetric
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.selection import Picked, Runs
 
@@ -83,6 +84,7 @@ def provenance(
     reference: str | None,
     options: ScoreOptions,
     reps: int,
+    metrics: Sequence[ChosenMetric],
 ) -> dict[str, Any]:
     """What the results depend on and where they come from, as JSON values."""
 
@@ -104,7 +106,8 @@ def provenance(
     finished = sorted(str(c.provenance["finished"]) for c in cells if "finished" in c.provenance)
     return {
         "reference": reference,
-        "scores": asdict(options),
+        "scores": options.to_json(),
+        **_of_metrics(metrics),
         "schedule": asdict(cells[0].key.schedule),
         "statistics": {
             "library": f"rliable {statistics.library_version()}",
@@ -118,6 +121,22 @@ def provenance(
             name: _distinct(cell.provenance.get(name) for cell in cells) for name in surroundings
         },
         "finished": finished[:1] + finished[-1:],
+    }
+
+
+def _of_metrics(metrics: Sequence[ChosenMetric]) -> dict[str, Any]:
+    """Where metrics come from and their constants; nothing for Celo's two scores alone."""
+    if tuple(metric.name for metric in metrics) == DEFAULT_METRICS:
+        return {}
+    return {
+        "metrics": {
+            metric.name: {
+                "options": {h.name: h.default for h in metric.record.options}
+                | dict(metric.options),
+                "plugin": asdict(metric.found.origin),
+            }
+            for metric in metrics
+        }
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from celo.evaluation.cells import CellKey
+from celo.evaluation.published import CERTAINTY, Published
 from celo.evaluation.selection import Picked, Place, Runs
 from celo.evaluation.statistics import MIN_SEEDS, Matrix
 
@@ -49,6 +51,19 @@ def failures(runs: Mapping[Place, Runs], entries: Sequence[str], tasks: Sequence
             reasons = dict.fromkeys(c.reason or "" for c in cells if c.status == "failed")
             remarks += [f"{entry} failed on {task}: {reason}" for reason in reasons]
     return remarks
+
+
+def conflicts(keys: Sequence[CellKey]) -> list[str]:
+    """Results that the runs disagree about, one line for each optimizer and task."""
+    seeds: dict[Place, set[int]] = {}
+    for key in keys:
+        seeds.setdefault((key.entry, key.task), set()).add(key.seed)
+    return [
+        f"conflicting: the runs hold different curves of {entry} on {task} (seed "
+        f"{', '.join(map(str, sorted(own)))}), as other machines or numbers of threads make them; "
+        "the same ones are shown whatever the order of the runs"
+        for (entry, task), own in sorted(seeds.items())
+    ]
 
 
 def mixed_numerics(runs: Mapping[Place, Runs]) -> list[str]:
@@ -104,3 +119,22 @@ def about_matrix(entry: str, matrix: Matrix) -> list[str]:
     if len(matrix.seeds) < MIN_SEEDS:
         remarks.append(f"{entry}: fewer than {MIN_SEEDS} seeds, so its intervals are too narrow")
     return remarks
+
+
+def about_published(published: Sequence[Published], steps: int, kinds: Sequence[str]) -> list[str]:
+    """What the marks of published figures mean, and how far ours are from the same quantity.
+
+    Args:
+      published: figures that are shown.
+      steps: of our runs.
+      kinds: of the data of our tasks, one each.
+    """
+    if not published:
+        return []
+    real = sum(kind == "real" for kind in kinds)
+    marks = "; ".join(f"{mark}: {words}" for mark, words in CERTAINTY.items())
+    return [
+        f"published figures are others', on their data and machines; how sure each is: {marks}",
+        f"published scores of Celo are of 17 tasks at 2000 steps; here: {len(kinds)} tasks, {real} "
+        f"of them on all of the real data, at {steps} steps",
+    ]

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from celo.errors import UsageError
+from celo.metrics.views import RunView
 
 Split = Literal["train", "outer_valid", "test"]
 Divergence = Literal["strict", "published"]
@@ -31,6 +32,8 @@ class ScoreOptions:
         keeps its last finite smoothed loss.
       selection: what "tuned" means: "mean" takes, per task, the grid point with the best mean final
         loss over the seeds; "per-seed" the best one per task and seed.
+      horizon: an evaluated step at which runs are scored, as if they had ended there; None is
+        their end. Schedules that know the length of a run do not know of this.
 
     Raises:
       UsageError: a value is not one of these.
@@ -40,6 +43,7 @@ class ScoreOptions:
     ema: float = 0.9
     divergence: Divergence = "strict"
     selection: Selection = "mean"
+    horizon: int | None = None
 
     def __post_init__(self) -> None:
         allowed = {"split": Split, "divergence": Divergence, "selection": Selection}
@@ -52,6 +56,19 @@ class ScoreOptions:
                 f"ema must be at least 0 and below 1, got {self.ema}",
                 hint="0 switches smoothing off, 0.9 is the default",
             )
+        if self.horizon is not None and self.horizon < 1:
+            raise UsageError(f"the horizon must be at least 1 step, got {self.horizon}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as JSON values; the horizon only where runs are cut."""
+        cut = {} if self.horizon is None else {"horizon": self.horizon}
+        return {
+            "split": self.split,
+            "ema": self.ema,
+            "divergence": self.divergence,
+            "selection": self.selection,
+            **cut,
+        }
 
 
 @dataclass(frozen=True)
@@ -110,9 +127,22 @@ def judge(xs: Any, y: Any, options: ScoreOptions, *, diverged: bool = False) -> 
       y: [K] losses at these steps.
       options: smoothing and what divergence costs.
       diverged: the run is known to have diverged whatever this split's losses say.
+
+    Raises:
+      UsageError: the horizon is no evaluated step.
     """
+    xs, y = np.asarray(xs), np.asarray(y)
+    if options.horizon is not None:
+        if options.horizon not in xs:
+            raise UsageError(
+                f"the horizon {options.horizon} is no evaluated step of a run of {xs[-1]} steps",
+                hint=f"choose a multiple of {xs[1] if xs.size > 1 else xs[-1]}",
+            )
+        kept = xs <= options.horizon
+        # What happened later is another matter.
+        xs, y, diverged = xs[kept], y[kept], False
     smoothed = smooth(y, options.ema)
-    diverged = diverged or smoothed.size == 0 or not math.isfinite(float(np.asarray(y)[-1]))
+    diverged = diverged or smoothed.size == 0 or not math.isfinite(float(y[-1]))
     lost = diverged and options.divergence == "strict"
     loss = math.inf if lost else final_loss(smoothed)
     return Curve(np.asarray(xs, np.float64), smoothed, diverged, loss)
@@ -151,17 +181,18 @@ def speedup(xs: Any, smoothed: Any, target: float, horizon: float) -> float:
     return horizon / step if step > 0 else float(horizon)
 
 
-def scores(
-    reference: Curve, own: Curve, horizon: float, options: ScoreOptions
-) -> tuple[float, float]:
-    """(final-loss score, speedup) of one run against the reference's run of the same seed."""
-    if own.diverged and options.divergence == "strict":
-        return 0.0, 0.0
-    target = reference.final_loss
-    return (
-        final_loss_score(target, own.final_loss),
-        speedup(own.xs, own.smoothed, target, horizon),
-    )
+def final_loss_of(run: RunView, reference: RunView | None) -> float | None:
+    """The metric `final_loss`: the reference's final loss over one's own; 0 for a lost run."""
+    return None if reference is None else final_loss_score(reference.final_loss, run.final_loss)
+
+
+def speedup_of(run: RunView, reference: RunView | None) -> float | None:
+    """The metric `speedup`: how many times sooner the reference's final loss is reached."""
+    if reference is None:
+        return None
+    if run.lost:
+        return 0.0
+    return speedup(run.steps, run.smoothed, reference.final_loss, float(run.horizon))
 
 
 def select(final_losses: np.ndarray, selection: Selection) -> list[int]:

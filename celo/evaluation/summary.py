@@ -6,56 +6,32 @@ Neither JAX nor pandas is imported here (rliable is, when a statistic is not in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from celo.errors import UsageError
 from celo.evaluation import remarks, statistics
+from celo.evaluation.aggregation import STATISTICS as STATISTICS
+from celo.evaluation.aggregation import Aggregate, aggregated
 from celo.evaluation.cells import Cell, DataIdentity, Status
+from celo.evaluation.choosing import DEFAULT_METRICS, ChosenMetric, choose_metrics
+from celo.evaluation.measuring import Measured, measure
 from celo.evaluation.provenance import Cost, cost, label, provenance
-from celo.evaluation.scores import ScoreOptions, scores
+from celo.evaluation.published import Published
+from celo.evaluation.publishing import not_publishable
+from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.selection import (
     Picked,
-    Place,
-    Runs,
     check_comparable,
     choose_runs,
+    conflicting,
     run_hash,
     tuned,
     unique,
 )
+from celo.metrics.views import Profile, RunView
 
-METRICS = ("final_loss", "speedup")
-STATISTICS = (*statistics.AGGREGATES, "probability_of_improvement")
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """One statistic of one optimizer over all its tasks and seeds.
-
-    Attributes:
-      optimizer: entry.
-      metric: "final_loss" or "speedup", `_` and one of `STATISTICS`.
-      split: that was scored.
-      value: the statistic, or None where there are no scores.
-      low: lower end of its 95 % interval, or None.
-      high: upper end.
-      cells: runs aggregated.
-      diverged: how many of them diverged.
-      failed: how many of them raised.
-      tuning_trials: hyperparameter settings tried per task.
-    """
-
-    optimizer: str
-    metric: str
-    split: str
-    value: float | None
-    low: float | None
-    high: float | None
-    cells: int
-    diverged: int
-    failed: int
-    tuning_trials: int
+METRICS = DEFAULT_METRICS
 
 
 @dataclass(frozen=True)
@@ -71,6 +47,7 @@ class TaskResult:
       final_loss_score: relative to the reference; None where the reference has no such run.
       speedup: likewise.
       status: "done", "diverged" or "failed".
+      scores: of further metrics that were asked for, by name.
     """
 
     task: str
@@ -81,6 +58,22 @@ class TaskResult:
     final_loss_score: float | None
     speedup: float | None
     status: Status
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """All of it on one level: scores of further metrics stand under their names."""
+        values = {name: value for name, value in vars(self).items() if name != "scores"}
+        return {**values, "hyperparameters": dict(self.hyperparameters), **self.scores}
+
+
+@dataclass(frozen=True)
+class TaskFigure:
+    """What a comparison metric says about one optimizer on one task, all seeds together."""
+
+    task: str
+    optimizer: str
+    metric: str
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -101,6 +94,12 @@ class Summary:
       cost: by task and optimizer; differs from run to run.
       provenance: what produced the results.
       notes: what a reader must know, one sentence each.
+      metrics: names of what was asked for, in order.
+      shown: name of a comparison metric -> its statistics that tables show.
+      figures: of comparison metrics, by metric, optimizer and task.
+      profiles: curves of comparison metrics.
+      published: figures of other people, to stand beside these; never aggregated with them.
+      not_publishable: why the results must not be published; () if they may be.
     """
 
     run: str
@@ -116,6 +115,12 @@ class Summary:
     cost: tuple[Cost, ...]
     provenance: Mapping[str, Any]
     notes: tuple[str, ...]
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+    shown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    figures: tuple[TaskFigure, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    published: tuple[Published, ...] = ()
+    not_publishable: tuple[str, ...] = ()
 
 
 def summarize(
@@ -128,8 +133,11 @@ def summarize(
     expected: remarks.Expected | None = None,
     complete: bool = True,
     notes: Sequence[str] = (),
+    horizons: Sequence[int] = (),
     cache: statistics.Cache | None = None,
     reps: int = statistics.REPS,
+    metrics: Sequence[ChosenMetric] | None = None,
+    published: Sequence[Published] = (),
 ) -> Summary:
     """Compares the optimizers whose cells are given.
 
@@ -143,19 +151,24 @@ def summarize(
       expected: seeds asked for by (entry, task); None for every entry on every task, any seeds.
       complete: False if the caller knows that something is missing.
       notes: stand before the summary's own.
+      horizons: from which the results may be published (`celo.evaluation.publishing`).
       cache: statistics by content, computed before; added to.
       reps: repetitions of the bootstrap.
+      metrics: what is shown (`choose_metrics`); None for Celo's two scores.
+      published: figures of other people, to stand beside these.
 
     Raises:
+      BrokenPluginError: a metric fails.
       UsageError: there is nothing to compare, or the cells must not be compared.
     """
     options = options or ScoreOptions()
     shown = {*entries, reference}
-    cells = unique(
+    given = [
         cell
         for cell in cells
         if (not tasks or cell.key.task in tasks) and (not entries or cell.key.entry in shown)
-    )
+    ]
+    cells = unique(given)
     if not cells:
         raise UsageError("there are no results to show", hint="`celo eval` produces them")
     check_comparable(cells)
@@ -166,36 +179,52 @@ def summarize(
     tasks = list(dict.fromkeys(tasks)) or sorted({cell.key.task for cell in cells})
     runs, unfinished = choose_runs(cells)
     picked = {place: tuned(those, options) for place, those in runs.items()}
+    chosen = choose_metrics() if metrics is None else tuple(metrics)
+    measured = measure(
+        picked,
+        optimizers=entries,
+        tasks=tasks,
+        reference=reference,
+        options=options,
+        metrics=chosen,
+        reps=reps,
+    )
+    further = [m.name for m in chosen if m.record.kind == "run" and m.name not in METRICS]
     results = {
         entry: [
-            _result(seed, run, picked.get((reference or "", task), {}).get(seed), options)
+            _result(run, picked[entry, task][seed], measured, further)
             for task in tasks
-            for seed, run in picked.get((entry, task), {}).items()
+            for seed, run in measured.results.runs.get((entry, task), {}).items()
         ]
         for entry in entries
     }
     if expected is None:
         expected = {(entry, task): () for entry in entries for task in tasks}
     missing = remarks.missing(picked, entries, tasks, expected, unfinished)
-    aggregate, about_aggregates = _aggregate(
-        results, runs, reference, options, {} if cache is None else cache, reps
+    aggregate, about_aggregates = aggregated(
+        results, measured, chosen, runs, {} if cache is None else cache
     )
     labels = {entry: label(entry, cells) for entry in entries}
     every = [result for entry in entries for result in results[entry]]
     every.sort(key=lambda r: (tasks.index(r.task), entries.index(r.optimizer), r.seed))
     data = {cell.key.task: cell.key.data for cell in cells}
+    steps = cells[0].key.schedule.steps
+    kinds = [data[task].kind for task in tasks if task in data]
     all_notes = (
         *notes,
         *missing,
+        *remarks.conflicts(conflicting(given)),
         *remarks.failures(runs, entries, tasks),
         *remarks.mixed_numerics(runs),
         *remarks.about_reference(reference, picked, tasks),
         *about_aggregates,
+        *(note for result in measured.found.values() for note in result.notes),
+        *remarks.about_published(published, steps, kinds),
     )
     return Summary(
         run=run_hash(cells[0]),
         complete=complete and not missing and all(r.status != "failed" for r in every),
-        steps=cells[0].key.schedule.steps,
+        steps=steps,
         kind=cells[0].key.data.comparable,
         reference=reference,
         options=options,
@@ -209,98 +238,35 @@ def summarize(
             for entry in entries
             if (entry, task) in runs
         ),
-        provenance=provenance(cells, labels, reference, options, reps),
+        provenance=provenance(cells, labels, reference, options, reps, chosen),
         notes=tuple(dict.fromkeys(all_notes)),
+        metrics=tuple(metric.name for metric in chosen),
+        shown={name: result.shown for name, result in measured.found.items()},
+        figures=tuple(
+            TaskFigure(task, entry, f"{name}_{figure}", value)
+            for name, result in measured.found.items()
+            for (entry, task), values in result.tasks.items()
+            for figure, value in values.items()
+        ),
+        profiles=tuple(p for result in measured.found.values() for p in result.profiles),
+        published=tuple(published),
+        not_publishable=not_publishable(cells[0].key.schedule, horizons),
     )
 
 
-def _result(seed: int, run: Picked, anchor: Picked | None, options: ScoreOptions) -> TaskResult:
-    key = run.cell.key
-    pair: tuple[float | None, float | None] = (None, None)
-    if anchor is not None:
-        pair = scores(anchor.curve, run.curve, key.schedule.steps, options)
-    status = run.cell.status
+def _result(run: RunView, picked: Picked, measured: Measured, further: Sequence[str]) -> TaskResult:
+    def score(name: str) -> float | None:
+        by_task = measured.results.scores[name].get(run.optimizer, {})
+        return by_task.get(run.task, {}).get(run.seed)
+
     return TaskResult(
-        task=key.task,
-        optimizer=key.entry,
-        seed=seed,
-        hyperparameters=dict(run.cell.hyperparameters),
-        final_loss=run.curve.final_loss,
-        final_loss_score=pair[0],
-        speedup=pair[1],
-        # A split may overflow where the training loss did not: that is a divergence too.
-        status="diverged" if status == "done" and run.curve.diverged else status,
-    )
-
-
-def _aggregate(
-    results: Mapping[str, Sequence[TaskResult]],
-    runs: Mapping[Place, Runs],
-    reference: str | None,
-    options: ScoreOptions,
-    cache: statistics.Cache,
-    reps: int,
-) -> tuple[list[Aggregate], list[str]]:
-    rows: list[Aggregate] = []
-    notes: list[str] = []
-    matrices = {
-        (entry, metric): statistics.rectangle(_by_task(own, metric))
-        for entry, own in results.items()
-        for metric in METRICS
-    }
-    for entry, own in results.items():
-        trials = [len(those.points) for (e, _), those in runs.items() if e == entry]
-        for metric in METRICS:
-            matrix = matrices[entry, metric]
-            estimates: dict[str, statistics.Estimate] = {}
-            counted = own
-            if matrix is not None:
-                estimates = statistics.aggregate(matrix.values, cache=cache, reps=reps)
-                anchor = matrices.get((reference or "", metric))
-                better = _improvement(matrix, anchor, cache, reps)
-                if better is not None:
-                    estimates["probability_of_improvement"] = better
-                counted = [r for r in own if r.task in matrix.tasks and r.seed in matrix.seeds]
-                notes.extend(remarks.about_matrix(entry, matrix))
-            for name in STATISTICS:
-                estimate = estimates.get(name)
-                rows.append(
-                    Aggregate(
-                        optimizer=entry,
-                        metric=f"{metric}_{name}",
-                        split=options.split,
-                        value=estimate.value if estimate else None,
-                        low=estimate.low if estimate else None,
-                        high=estimate.high if estimate else None,
-                        cells=len(counted),
-                        diverged=sum(r.status == "diverged" for r in counted),
-                        failed=sum(r.status == "failed" for r in counted),
-                        tuning_trials=max(trials, default=1),
-                    )
-                )
-    return rows, notes
-
-
-def _by_task(results: Sequence[TaskResult], metric: str) -> dict[str, dict[int, float]]:
-    name = "final_loss_score" if metric == "final_loss" else metric
-    scores_by_task: dict[str, dict[int, float]] = {}
-    for result in results:
-        score = getattr(result, name)
-        if score is not None:
-            scores_by_task.setdefault(result.task, {})[result.seed] = score
-    return scores_by_task
-
-
-def _improvement(
-    own: statistics.Matrix,
-    reference: statistics.Matrix | None,
-    cache: statistics.Cache,
-    reps: int,
-) -> statistics.Estimate | None:
-    if reference is None:
-        return None
-    # An entry has scores only where the reference has them, so its tasks are among the reference's.
-    columns = [reference.tasks.index(task) for task in own.tasks]
-    return statistics.probability_of_improvement(
-        own.values, reference.values[:, columns], cache=cache, reps=reps
+        task=run.task,
+        optimizer=run.optimizer,
+        seed=run.seed,
+        hyperparameters=dict(picked.cell.hyperparameters),
+        final_loss=run.final_loss,
+        final_loss_score=score("final_loss"),
+        speedup=score("speedup"),
+        status=run.status,
+        scores={name: score(name) for name in further},
     )

@@ -8,13 +8,15 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields, replace
 from statistics import median
 from typing import Any
 
 from celo.errors import UsageError
 from celo.evaluation.cells import DataIdentity
-from celo.evaluation.summary import STATISTICS, Aggregate, Summary, TaskResult
+from celo.evaluation.metric_tables import metric_tables, published_table
+from celo.evaluation.summary import METRICS, STATISTICS, Aggregate, Summary, TaskResult
+from celo.evaluation.table import Table
 from celo.text import aligned, jsonable
 
 SCHEMA = 1
@@ -27,25 +29,6 @@ _NAMES = {
     "optimality_gap": "optimality gap",
     "probability_of_improvement": "P(improvement)",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table before it is drawn.
-
-    Attributes:
-      title: one line.
-      columns: headings.
-      rows: cells.
-      numeric: indices of right-aligned columns.
-      group: the first column only says to which group a row belongs.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[int, ...]
-    group: bool = False
 
 
 def render(summary: Summary, format_: str = "table") -> str:
@@ -77,22 +60,45 @@ def to_json(summary: Summary) -> dict[str, Any]:
     aggregate = [asdict(row) for row in summary.aggregate]
     for row in aggregate:
         del row["failed"]  # machines find failures in the status of `tasks`
+    runs = [asdict(result) for result in summary.tasks]
+    for run in runs:
+        if not run["scores"]:
+            del run["scores"]  # there only where further metrics were asked for
     return {
         "schema": SCHEMA,
         "run": summary.run,
         "complete": summary.complete,
+        "not_publishable": list(summary.not_publishable),
         "aggregate": aggregate,
-        "tasks": [asdict(result) for result in summary.tasks],
+        "tasks": runs,
+        **_asked_for(summary),
         "cost": [asdict(cost) for cost in summary.cost],
         "provenance": {**summary.provenance, "notes": list(summary.notes)},
     }
 
 
+def _asked_for(summary: Summary) -> dict[str, Any]:
+    """Parts that are there only where further metrics or published figures were asked for."""
+    parts = {
+        "figures": summary.figures,
+        "profiles": summary.profiles,
+        "published": summary.published,
+    }
+    return {name: [asdict(row) for row in rows] for name, rows in parts.items() if rows}
+
+
 def tables(summary: Summary) -> list[Table]:
-    """What people get to see, in order: aggregates, tasks, cost."""
-    scored = any(row.value is not None for row in summary.aggregate)
-    aggregates = [_headline(summary), _statistics(summary)] if scored else []
-    return [*aggregates, _tasks(summary, scored), _cost(summary)]
+    """What people get to see, in order: aggregates, tasks, cost, published figures."""
+    scored = any(r.final_loss_score is not None for r in summary.tasks)
+    shown = scored and any(name in METRICS for name in summary.metrics)
+    aggregates = [_headline(summary), _statistics(summary)] if shown else []
+    return [
+        *aggregates,
+        *(replace(table, title=_title(summary, table.title)) for table in metric_tables(summary)),
+        _tasks(summary, scored),
+        _cost(summary),
+        *published_table(summary),
+    ]
 
 
 def data_warning(summary: Summary) -> str | None:
@@ -105,31 +111,31 @@ def data_warning(summary: Summary) -> str | None:
 
 def _headline(summary: Summary) -> Table:
     by = _by_optimizer(summary)
+    names = [name for name in summary.metrics if name in METRICS]
     rows = [
         (
             name,
-            _interval(by[entry]["final_loss_iqm"]),
-            _interval(by[entry]["speedup_iqm"]),
-            _failures(by[entry]["final_loss_iqm"]),
+            *(_interval(by[entry][f"{metric}_iqm"]) for metric in names),
+            _failures(by[entry][f"{names[0]}_iqm"]),
         )
         for entry, name in summary.labels.items()
     ]
     return Table(
         _title(summary, f"IQM relative to {summary.reference} [95 % interval]"),
-        ("optimizer", "final loss", "speedup", "failures"),
+        ("optimizer", *(metric.replace("_", " ") for metric in names), "failures"),
         tuple(rows),
-        (1, 2),
+        tuple(range(1, len(names) + 1)),
     )
 
 
 def _statistics(summary: Summary) -> Table:
     by = _by_optimizer(summary)
+    names = [name for name in summary.metrics if name in METRICS]
     rows = [
         (
             name,
             _NAMES.get(statistic, statistic),
-            _interval(by[entry][f"final_loss_{statistic}"]),
-            _interval(by[entry][f"speedup_{statistic}"]),
+            *(_interval(by[entry][f"{metric}_{statistic}"]) for metric in names),
         )
         for entry, name in summary.labels.items()
         for statistic in STATISTICS
@@ -137,9 +143,9 @@ def _statistics(summary: Summary) -> Table:
     ]
     return Table(
         _title(summary, f"Other statistics relative to {summary.reference}"),
-        ("optimizer", "statistic", "final loss", "speedup"),
+        ("optimizer", "statistic", *(metric.replace("_", " ") for metric in names)),
         tuple(rows),
-        (2, 3),
+        tuple(range(2, len(names) + 2)),
     )
 
 
@@ -152,7 +158,7 @@ def _tasks(summary: Summary, scored: bool) -> Table:
         scores = [_mean([r.final_loss_score for r in results]), _mean([r.speedup for r in results])]
         rows.append(
             (
-                f"{task}: {_data_label(summary.data[task])}",
+                f"{task}: {data_label(summary.data[task])}",
                 summary.labels[entry],
                 _number(_mean([r.final_loss for r in results]), ".4g"),
                 *([_number(score, ".2f") for score in scores] if scored else []),
@@ -180,33 +186,41 @@ def _cost(summary: Summary) -> Table:
     for entry, name in summary.labels.items():
         own = [cost for cost in summary.cost if cost.optimizer == entry]
         walls = [cost.wall_s for cost in own if cost.wall_s is not None]
+        peaks = [cost.peak_memory_bytes for cost in own if cost.peak_memory_bytes is not None]
         rows.append(
             (
                 name,
                 middle(entry, "ms_per_step", ".3g"),
                 middle(entry, "state_bytes_per_parameter", ".3g"),
+                middle(entry, "compile_s", ".3g"),
+                _number(max(peaks) / 2**20 if peaks else None, ".0f"),
                 str(max((cost.tuning_trials for cost in own), default=_NONE)),
                 _number(sum(walls) if walls else None, ".0f"),
             )
         )
     return Table(
         _title(summary, "Cost, median over tasks"),
-        ("optimizer", "ms/step", "state bytes/param", "tuning trials", "total s"),
+        ("optimizer", "ms/step", "state B/param", "compile s", "peak MiB", "trials", "total s"),
         tuple(rows),
-        (1, 2, 3, 4),
+        (1, 2, 3, 4, 5, 6),
     )
 
 
 def _title(summary: Summary, text: str) -> str:
-    warning = data_warning(summary)
-    return f"{text} ({warning})" if warning else text
+    warnings = [data_warning(summary), "not publishable" if summary.not_publishable else None]
+    shown = ", ".join(filter(None, warnings))
+    return f"{text} ({shown})" if shown else text
 
 
 def _header(summary: Summary) -> list[str]:
     lines = []
     if summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
+    if summary.not_publishable:
+        lines.append(f"NOT PUBLISHABLE: {'; '.join(summary.not_publishable)}.")
     options, schedule = summary.options, f"{summary.steps} steps"
+    if options.horizon is not None:
+        schedule += f" scored at {options.horizon}"
     rule = (
         "a diverged run scores 0"
         if options.divergence == "strict"
@@ -220,15 +234,15 @@ def _header(summary: Summary) -> list[str]:
 
 
 def _text(summary: Summary) -> str:
-    parts = ["\n".join(_header(summary)), *map(_drawn, tables(summary))]
+    parts = ["\n".join(_header(summary)), *map(drawn, tables(summary))]
     remarks = [
         textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ", break_long_words=False)
-        for note in _notes(summary)
+        for note in remarks_of(summary)
     ]
     return "\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])])
 
 
-def _drawn(table: Table) -> str:
+def drawn(table: Table) -> str:
     """Aligned text that nothing cuts short.
 
     A group becomes a line above its rows: names of tasks are long.
@@ -240,7 +254,8 @@ def _drawn(table: Table) -> str:
         numeric=[i - skip for i in table.numeric],
     )
     drawn = [indent + line for line in lines]
-    text, group = [table.title, "", *drawn[:2]], None
+    title = textwrap.fill(table.title, WIDTH)
+    text, group = [title, "", *drawn[:2]], None
     for row, line in zip(table.rows, drawn[2:], strict=True):
         if table.group and row[0] != group:
             group = row[0]
@@ -250,14 +265,18 @@ def _drawn(table: Table) -> str:
 
 
 def _markdown(summary: Summary) -> str:
-    parts = ["\n".join(_header(summary))]
-    for table in tables(summary):
-        marks = ["--:" if i in table.numeric else "---" for i in range(len(table.columns))]
-        lines = [_markdown_row(table.columns), f"| {' | '.join(marks)} |"]
-        lines.extend(_markdown_row(row) for row in table.rows)
-        parts.append("\n".join([f"### {_escape(table.title)}", "", *lines]))
-    parts.append("\n".join(f"- {_escape(line)}" for line in [*_notes(summary), *_method(summary)]))
+    parts = ["\n".join(_header(summary)), *map(markdown_table, tables(summary))]
+    remarks = [*remarks_of(summary), *_method(summary)]
+    parts.append("\n".join(f"- {_escape(line)}" for line in remarks))
     return "\n\n".join(parts)
+
+
+def markdown_table(table: Table) -> str:
+    """A table under a heading."""
+    marks = ["--:" if i in table.numeric else "---" for i in range(len(table.columns))]
+    lines = [_markdown_row(table.columns), f"| {' | '.join(marks)} |"]
+    lines.extend(_markdown_row(row) for row in table.rows)
+    return "\n".join([f"### {_escape(table.title)}", "", *lines])
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -277,6 +296,8 @@ def _method(summary: Summary) -> list[str]:
         "per-seed": "the best setting per task and seed",
     }
     lines = [f"tuned optimizers: {by_rule[summary.options.selection]}"]
+    if summary.options.horizon is not None:
+        lines.append(f"scored at step {summary.options.horizon}, as if runs had ended there")
     statistics = summary.provenance["statistics"]
     lines.append(
         f"intervals: {statistics['interval']}, {statistics['reps']} repetitions "
@@ -288,32 +309,41 @@ def _method(summary: Summary) -> list[str]:
     return [*lines, f"run {summary.run}"]
 
 
-def _notes(summary: Summary) -> list[str]:
+def remarks_of(summary: Summary) -> list[str]:
+    """What a reader must know, one sentence each; untrained weights come first."""
     untrained = [name for name in summary.labels.values() if "random" in name]
     notes = [f"{name} has untrained weights" for name in untrained]
     return [*notes, *summary.notes]
+
+
+# Not those of the first row: a half-finished run has none.
+_CSV_COLUMNS = (
+    *("run", *(field.name for field in fields(TaskResult))),
+    *("split", "data", "label", "not_publishable"),
+)
 
 
 def _csv(summary: Summary) -> str:
     rows = [
         {
             "run": summary.run,
-            **asdict(result),
+            **result.row(),
             "hyperparameters": json.dumps(dict(result.hyperparameters), sort_keys=True),
             "split": summary.options.split,
-            "data": _data_label(summary.data[result.task]),
+            "data": data_label(summary.data[result.task]),
             "label": summary.labels[result.optimizer],
+            "not_publishable": "; ".join(summary.not_publishable),
         }
         for result in summary.tasks
     ]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")
 
 
-def _data_label(data: DataIdentity) -> str:
+def data_label(data: DataIdentity) -> str:
     # The label is free text; the kind is what must never be lost.
     return data.label if data.kind in data.label else f"{data.kind} {data.label}".strip()
 

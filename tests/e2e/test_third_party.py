@@ -45,6 +45,10 @@ def test_they_are_compared_on_their_own_suite(installed: Environment, tmp_path: 
     for name in ("lion-cub:lr=0.01", "tensor-steps@random:0", "BinaryDigits_Linear: real"):
         assert name in done.stdout
     assert (tmp_path / "celo-runs" / "lion-mini" / "run.json").exists()
+    report = ("report", "celo-runs/lion-mini", "--metrics", "steadiness:slack=0.5")
+    rows = _json(installed, tmp_path, *report)["aggregate"]
+    assert {row["metric"] for row in rows} >= {"steadiness_iqm", "steadiness_mean"}
+    assert all(0.0 < row["value"] <= 1.0 for row in rows if row["metric"] == "steadiness_iqm")
     unknown = installed.run("celo", "eval", "-o", "tensor-steps", "-t", "lion", cwd=tmp_path)
     assert unknown.returncode == 2 and "unknown task 'lion'" in unknown.stderr
 
@@ -65,7 +69,7 @@ def test_listing_them_imports_no_jax(installed: Environment, tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_the_examples_own_tests_pass(installed: Environment) -> None:
-    _run_tests(installed, installed.lion, passed=10)
+    _run_tests(installed, installed.lion, passed=11)
 
 
 @pytest.mark.slow

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from celo.records import DataSet, Grid, Hyperparameter, OptimizerPlugin, Page, Suite, TaskPlugin
+from celo.records import (
+    DataSet,
+    Grid,
+    Hyperparameter,
+    Metric,
+    OptimizerPlugin,
+    Page,
+    Suite,
+    TaskPlugin,
+)
 
 LION = OptimizerPlugin(
     name="lion-cub",
@@ -82,4 +91,11 @@ DATA_SET = DataSet(
     embedded=True,
     carrier="scikit-learn",
     api_version=1,
+)
+
+METRIC = Metric(
+    name="steadiness",
+    summary="share of evaluations at which the loss was no higher than at the one before",
+    compute="celo_lion.metric:steadiness",
+    options=(Hyperparameter("slack", "float", 0.0, low=0.0, help="relative rise to overlook"),),
 )

@@ -9,9 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from celo_lion.data import load
+from celo_lion.metric import steadiness
 
 import celo
 from celo import registry
+from celo.metrics.views import RunView
 from celo.testing import check_data, check_optimizer, check_task
 
 OPTIMIZERS = ["lion-cub:lr=0.01", "tensor-steps@random:0"]
@@ -33,6 +35,7 @@ def test_every_entry_point_is_found() -> None:
         "celo.tasks": registry.tasks(),
         "celo.suites": registry.suites(),
         "celo.data": registry.data_sets(),
+        "celo.metrics": registry.metrics(),
     }
     for group, found in groups.items():
         assert not [b for b in found.broken if b.origin.distribution == "celo-lion"]
@@ -55,6 +58,14 @@ def test_the_task_has_the_declared_parameters(name: str) -> None:
     params = jax.eval_shape(task.init, jax.random.PRNGKey(0))
     assert sum(x.size for x in jax.tree.leaves(params)) == record.parameters
     assert next(task.datasets.train)["label"].shape == (record.batch_size,)
+
+
+def test_the_metric_counts_falls() -> None:
+    steps, losses = np.arange(4), np.array([3.0, 2.0, 2.1, 1.0])
+    run = RunView("T", "lion-cub", 0, 3, steps, losses, losses, 1.0, "done")
+    assert steadiness(run, None) == 2 / 3
+    assert steadiness(run, None, slack=0.1) == 1.0
+    assert registry.resolve(registry.metric("steadiness").record.compute) is steadiness
 
 
 def test_the_loss_is_the_cross_entropy() -> None:

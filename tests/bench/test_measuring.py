@@ -1,0 +1,60 @@
+"""What is measured is what is said; how long it took is not tested."""
+
+from __future__ import annotations
+
+import jax
+import pytest
+
+from celo.bench.machine import copying, multiplying
+from celo.bench.timing import spread, take_turns
+from celo.bench.training import measure_training
+from celo.bench.trees import MLP, mlp_parameters, tree_of_a_hundred_leaves, widths_for
+from celo.bench.update import ADAM, measure_updates
+
+
+def test_programs_take_turns() -> None:
+    heard: list[str] = []
+    seconds = take_turns([lambda: heard.append("a"), lambda: heard.append("b")], turns=3)
+    assert heard == ["a", "b"] * 4  # the first round is not counted
+    assert seconds.shape == (3, 2) and (seconds >= 0).all()
+    found = spread([5.0, 1.0, 2.0, 4.0, 3.0])
+    assert (found.median, found.low, found.high) == (3.0, 2.0, 4.0)
+
+
+def test_bounds_do_what_they_count() -> None:
+    turn, moved = copying()
+    turn()
+    turn()  # the array given away was replaced
+    assert moved == 2 * 2**28
+    product, operations = multiplying(8)
+    assert product().shape == (8, 8) and operations == 1024  # pyright: ignore
+
+
+def test_trees() -> None:
+    count = sum(x.size for x in jax.tree.leaves(jax.eval_shape(lambda: mlp_parameters(MLP))))
+    assert count == 9_454_602
+    assert len(jax.tree.leaves(tree_of_a_hundred_leaves())) == 100
+    small = mlp_parameters(widths_for(20_000), copies=3)
+    assert sum(x.size for x in jax.tree.leaves(small)) / 3 == pytest.approx(20_000, rel=0.05)
+
+
+def test_updates() -> None:
+    params = mlp_parameters((4, 3, 2))
+    rows = list(measure_updates(["sgd:lr=0.1", "celo-adam@random:0"], params, turns=1))
+    assert [row.optimizer for row in rows] == [ADAM, "sgd:lr=0.1", "celo-adam@random:0"]
+    adam, sgd, learned = rows
+    assert adam.params == 23
+    # A counter of 4 bytes, iteration and Adam's own, and two moments.
+    assert adam.state_bytes_per_param == pytest.approx(8 + 8 / 23)
+    assert adam.bytes_per_param == pytest.approx(4 + 2 * (4 + adam.state_bytes_per_param))
+    assert sgd.state_bytes_per_param < 1 < learned.state_bytes_per_param
+    for row in rows:
+        assert row.ms > 0 and row.ratio_low <= row.ratio_to_adam <= row.ratio_high
+        assert 0 < row.fraction_of_bandwidth < 1  # so small a tree is bound by overhead
+
+
+def test_training_steps() -> None:
+    adam, own = measure_training(["sgd:lr=0.1"], "Digits_MLP_32", data="real", steps=3, turns=1)
+    assert (adam.optimizer, own.optimizer) == ("optax:adam:lr=0.001", "sgd:lr=0.1")
+    assert (own.task, own.params, own.batch_size) == ("Digits_MLP_32", 2410, 64)
+    assert own.ms_per_step > 0 and 0 <= own.optimizer_share < 1

@@ -1,0 +1,51 @@
+"""`celo bench` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import celo
+
+SMALL = ("bench", "update", "-o", "sgd:lr=0.1", "--params", "300", "--turns", "2")
+
+
+def test_measurements_and_the_same_again(tmp_path: Path) -> None:
+    before = tmp_path / "before.json"
+    done = celo(*SMALL, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schema"] == 1 and found["machine"]["copy_gb_s"] > 0
+    assert [row["optimizer"] for row in found["rows"]] == ["optax.adam", "sgd:lr=0.1"]
+    assert set(found["rows"][0]) >= {
+        *("params", "ms", "ratio_to_adam", "temp_ratio", "bytes_per_param"),
+        *("fraction_of_bandwidth", "compile_s"),
+    }
+
+    for row in found["rows"]:  # as if it had been a thousand times faster
+        for name in ("ratio_to_adam", "ratio_low", "ratio_high"):
+            row[name] /= 1000
+    before.write_text(json.dumps(found))
+    done = celo(*SMALL, "--against", str(before), "--trace", str(tmp_path / "trace"))
+    assert done.returncode == 1
+    assert "2 of 2 measurements are slower than in" in done.stderr
+    assert "slower: sgd:lr=0.1 on 336 parameters" in done.stderr
+    assert "x adam" in done.stdout and all(len(line) <= 80 for line in done.stdout.splitlines())
+    assert list((tmp_path / "trace").rglob("*.xplane.pb"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("update", "--params", "0"), "--params is a number of parameters above 0"),
+        (("update", "--params", "10", "--task", "Digits_MLP_32"), "or --task names"),
+        (("update", "--turns", "0"), "--turns is at least 1"),
+        (("loop", "--steps", "0"), "--steps is a number of training steps above 0"),
+        (("update", "--against", "nowhere.json"), "is not a measurement of `celo bench`"),
+    ],
+)
+def test_bad_input(arguments: tuple[str, ...], message: str) -> None:
+    done = celo("bench", *arguments)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
