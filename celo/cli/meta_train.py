@@ -62,6 +62,7 @@ def _settings(command: Any) -> Any:
 @click.option(
     "--published", is_flag=True, default=None, help="As the published code does it, bias included."
 )
+@click.option("--balance", is_flag=True, default=None, help="Families count alike.")
 @click.option("--output", type=click.Path(path_type=Path), help="Run folder.")
 @click.option("--eval-every", type=int, help="Outer iterations between evaluations.")
 @click.option("--eval-suite", shell_complete=names_of("suites"), help="On which they are made.")

@@ -47,6 +47,8 @@ class StageConfig:
       sigma_end: last value of a cosine from `sigma`, or None for a constant.
       late_weight: how much more the end of an unroll weighs than its start in the meta-loss: a
         step at fraction x of an unroll has the weight (1 + w x^3) / (1 + w / 4).
+      balance: divide the meta-losses of a family by its loss at the start, so that families whose
+        losses are small (autoencoders) count as much as classifiers.
       published: as the published code does it: frozen weights are perturbed and decayed and only
         their gradient is masked, PES credits the last loss of an unroll to the last perturbation
         alone, non-finite entries of a meta-gradient are zeros, some sets are trained on 1 %.
@@ -75,6 +77,7 @@ class StageConfig:
     sigma: float = 0.01
     sigma_end: float | None = None
     late_weight: float = 0.0
+    balance: bool = False
     published: bool = False
     patience: int = 20
     log_every: int = 10

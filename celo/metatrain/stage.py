@@ -233,6 +233,7 @@ def _meta_loss(config: StageConfig, group: Group) -> Callable[..., jax.Array]:
     facts = getattr(group.family.datasets, "extra_info", None) or {}
     cap = 1.5 * math.log(facts["vocab_size"]) if "vocab_size" in facts else None
     weight = config.late_weight
+    scale = math.log(10.0) / _first_loss(group) if config.balance else 1.0
 
     def meta_loss(loss: jax.Array, task: Any, step: jax.Array, length: jax.Array) -> jax.Array:
         value = task.normalizer(loss)
@@ -245,9 +246,23 @@ def _meta_loss(config: StageConfig, group: Group) -> Callable[..., jax.Array]:
         if weight:
             fraction = jnp.clip(step / length, 0.0, 1.0)
             value = value * (1.0 + weight * fraction**3) / (1.0 + weight / 4.0)
-        return value
+        return value * scale if config.balance else value
 
     return meta_loss
+
+
+def _first_loss(group: Group) -> float:
+    """Mean normalised loss of a few fresh networks on a batch, at least a small number."""
+    table = group.pool.table
+    batch = table.decode({n: jnp.asarray(a[: table.batch_size]) for n, a in table.arrays.items()})
+
+    def one(key: jax.Array) -> jax.Array:
+        task = group.family.sample_task(key)
+        params, state = task.init_with_state(key)
+        return task.normalizer(task.loss_with_state(params, state, key, batch)[0])
+
+    losses = jax.jit(jax.vmap(one))(jax.random.split(jax.random.PRNGKey(0), 4))
+    return max(float(jnp.mean(losses)), 1e-6)
 
 
 def _selection(config: StageConfig) -> DataSelection:
