@@ -26,10 +26,9 @@ from typing import Any, Generic, TypeVar
 from celo import discovery
 from celo.errors import BrokenPluginError, UnknownNameError
 from celo.guard import silent_stdout, time_limit
+from celo.meta_records import EstimatorPlugin, LoggerPlugin
 from celo.records import (
     DataSet,
-    EstimatorPlugin,
-    LoggerPlugin,
     Metric,
     OptimizerPlugin,
     Suite,

@@ -25,6 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "hub": set(),
     "text": set(),
     "records": set(),
+    "meta_records": set(),
     "protocol": set(),
     "trees": set(),
     "guard": set(),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from celo.records import EstimatorPlugin, Hyperparameter
+from celo.meta_records import EstimatorPlugin
+from celo.records import Hyperparameter
 
 _TRUNC = Hyperparameter("trunc", "int", 50, low=1, help="steps of a window")
 _SIGMA = Hyperparameter("sigma", "float", 0.01, low=0.0, help="deviation of perturbations")

@@ -11,8 +11,9 @@ from typing import Any, Literal, get_args
 from celo import registry
 from celo.errors import UsageError
 from celo.loading import find
+from celo.meta_records import EstimatorPlugin
 from celo.metatrain.augmentation_text import parse_augmentation
-from celo.records import EstimatorPlugin, OptimizerPlugin, Phase
+from celo.records import OptimizerPlugin, Phase
 from celo.registry import Found
 from celo.spec import OptimizerSpec
 

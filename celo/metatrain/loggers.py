@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from celo.errors import UsageError
-from celo.records import LoggerPlugin
+from celo.meta_records import LoggerPlugin
 
 LOGGERS: tuple[LoggerPlugin, ...] = (
     LoggerPlugin(
