@@ -17,7 +17,7 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees"}
+GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees", "meta_records"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
