@@ -100,18 +100,8 @@ LEARNING_RATE_SCHEDULE = (
         traceable=True,
         help="exponential-decay: fraction lost in a step",
     ),
-    Hyperparameter(
-        "times",
-        "str",
-        "10000/20000",
-        help="piecewise-linear: steps of the knots",
-    ),
-    Hyperparameter(
-        "factors",
-        "str",
-        "1/0.1",
-        help="piecewise-linear: factors of lr there",
-    ),
+    Hyperparameter("times", "str", "10000/20000", help="piecewise-linear: steps of the knots"),
+    Hyperparameter("factors", "str", "1/0.1", help="piecewise-linear: factors of lr there"),
 )
 """What `celo.optim.handcrafted` adds to every optimizer that has a learning rate."""
 
