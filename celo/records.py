@@ -51,13 +51,15 @@ class Phase:
 
     Attributes:
       number: as in `--phase N`.
-      frozen: substrings of theta's leaf paths that this phase does not train.
+      frozen: substrings of theta's leaf paths `/key/key/...` that this phase does not train.
       summary: one line.
+      hyperparameters: what `build` is given in this phase besides what the user says.
     """
 
     number: int
     frozen: tuple[str, ...]
     summary: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

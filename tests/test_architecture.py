@@ -19,7 +19,7 @@ ROOTS = {
 }
 GROUND = {
     *("data_parts", "errors", "files", "hub", "hyperparameters"),
-    *("text", "records", "protocol", "trees"),
+    *("meta_records", "text", "records", "protocol", "trees"),
 }
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
@@ -30,6 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "records": set(),
     "data_parts": set(),
     "hyperparameters": set(),
+    "meta_records": set(),
     "protocol": set(),
     "trees": set(),
     "guard": set(),
@@ -47,10 +48,22 @@ ARROWS: dict[str, set[str]] = {
     "data": {"registry"},
     "metrics": set(),
     "tasks": {"data", "registry"},
+    "estimators": set(),
+    "metatrain": {
+        "estimators",
+        "tasks",
+        "data",
+        "lopt",
+        "registry",
+        "spec",
+        "loading",
+        "celo_zoo",
+    },
     "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
     "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
+        "metatrain",
         "optim",
         "lopt",
         "registry",
