@@ -1,12 +1,14 @@
 """Everything that may go wrong around results and weights, and what is lost by it: nothing.
 
-    python benchmarks/faults.py [--kills 20] [--weights 10000] [--seed 0]
+    python benchmarks/faults.py [--kills 20] [--worker-kills 10] [--weights 10000] [--seed 0]
 
 (0 leaves a part out.)
 
 - One evaluation without interruption, then the same one under SIGKILL at random moments, resumed
   each time by the same command. At the end the two reports, costs and provenance aside, must be the
   same bytes, and no cell that was finished before a kill may have been written again.
+- The same with two workers on one folder, of which one is killed each time, now and then the
+  command that started them.
 - The same for a small evaluation whose k-th write fails, for every k: disk full, I/O error, power
   loss between the rename and the folder's way to the disk.
 - Corrupted files of weights, by the strategies of `tests/zoo/test_hostile.py`.
@@ -39,6 +41,7 @@ from unittest import mock
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `tests`, wherever this runs
 
 from celo.errors import WeightsError
+from celo.evaluation.store import Unreadable, read_cell
 from tests.evaluation import disk
 
 CELO = str(Path(sys.executable).with_name("celo"))
@@ -54,7 +57,7 @@ class Result:
     """What became of the kills.
 
     Attributes:
-      kills: processes killed before they were done.
+      kills: processes killed before the last cell was there.
       lost: finished cells that were missing afterwards.
       rewritten: finished cells that were computed again.
       identical: the final report equals the uninterrupted one.
@@ -72,43 +75,69 @@ class Result:
     tracebacks: int
 
 
-def run(folder: Path, kills: int, seed: int) -> Result:
-    """Kills an evaluation `kills` times in an empty folder."""
+def run(folder: Path, kills: int, seed: int, workers: int = 1) -> Result:
+    """Kills an evaluation `kills` times in an empty folder.
+
+    Args:
+      folder: where it runs.
+      kills: how often.
+      seed: of the moments.
+      workers: of the evaluation; with several it is mostly one of them that is killed.
+    """
     log = folder / "stderr"
     with open(log, "wb") as stderr:
-        result = _run(folder, kills, seed, stderr)
+        result = _run(folder, kills, seed, workers, stderr)
     return replace(result, tracebacks=log.read_bytes().count(b"Traceback"))
 
 
-def _run(folder: Path, kills: int, seed: int, stderr: BinaryIO) -> Result:
+def _run(folder: Path, kills: int, seed: int, workers: int, stderr: BinaryIO) -> Result:
     _evaluate(folder / "warm", stderr)  # fills the compilation cache
     _evaluate(folder / "whole", stderr)
-    cells = len(written(folder / "whole"))
+    cells = len(finished(folder / "whole"))
     chance = random.Random(seed)
     target, compared = folder / "killed", [folder / "killed"]
     lost = rewritten = 0
-    finished: list[int] = []
-    while len(finished) < kills:
-        before = written(target)
+    at_kill: list[int] = []
+    while len(at_kill) < kills:
+        before = finished(target)
         if len(before) == cells:  # nothing is left to interrupt: go on in another folder
             target = folder / f"killed-{len(compared)}"
             compared.append(target)
             before = {}
-        process = subprocess.Popen([CELO, *EVALUATION, "--output", str(target)], stderr=stderr)
-        _wait_until(process, target, chance.randrange(len(before), cells))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=chance.uniform(0.0, 0.5))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            finished.append(len(written(target)))
-        after = written(target)
+        command = [CELO, *EVALUATION, "--workers", str(workers), "--output", str(target)]
+        process = subprocess.Popen(command, stderr=stderr)
+        while process.poll() is None and len(at_kill) < kills:
+            _wait_until(
+                process, target, chance.randrange(min(len(written(target)), cells - 1), cells)
+            )
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=chance.uniform(0.0, 0.5))
+            victim = process.pid
+            if workers > 1 and chance.random() < 0.8:
+                victim = chance.choice(_children(process.pid) or [process.pid])
+            now = len(finished(target))
+            if process.poll() is None and now < cells:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+                    at_kill.append(now)
+                if victim == process.pid:
+                    break
+        process.wait()
+        after = finished(target)
         lost += len(before.keys() - after.keys())
         rewritten += _finished_again(before, after)
     _evaluate(target, stderr)
     expected = _report(folder / "whole")
     identical = all(_report(path) == expected for path in compared)
-    return Result(len(finished), lost, rewritten, identical, cells, tuple(finished), 0)
+    return Result(len(at_kill), lost, rewritten, identical, cells, tuple(at_kill), 0)
+
+
+def _children(process: int) -> list[int]:
+    """The workers of an evaluation."""
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True
+    )
+    return [int(line) for line in done.stdout.split()]
 
 
 def _wait_until(process: subprocess.Popen[bytes], output: Path, cells: int) -> None:
@@ -139,6 +168,18 @@ def written(output: Path) -> dict[Path, tuple[int, int]]:
     """The cells in a run folder and, of each, what changes when it is written again."""
     stats = {path: path.stat() for path in output.glob("cells/*/*/*.npz")}
     return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def finished(output: Path) -> dict[Path, tuple[int, int]]:
+    """The same without those that failed, which are computed again."""
+    return {path: what for path, what in written(output).items() if _is_finished(path)}
+
+
+def _is_finished(path: Path) -> bool:
+    try:
+        return read_cell(path).status != "failed"
+    except (Unreadable, FileNotFoundError):
+        return False
 
 
 def _finished_again(before: dict[Path, tuple[int, int]], after: dict[Path, tuple[int, int]]) -> int:
@@ -284,6 +325,7 @@ def fail_writes(folder: Path, verdict: Verdict) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--worker-kills", type=int, default=10, help="with --workers 2")
     parser.add_argument("--weights", type=int, default=10_000, help="corrupted files of weights")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -297,17 +339,21 @@ def main() -> int:
             verdict.accepted += weights.accepted
             verdict.tracebacks += weights.tracebacks
             whole &= weights.inputs >= arguments.weights
-        if arguments.kills:
-            (folder / "kills").mkdir()
-            killed = run(folder / "kills", arguments.kills, arguments.seed)
-            same = "identical" if killed.identical else "DIFFERENT"
-            finished = " ".join(map(str, killed.finished_at_kill))
-            _row("SIGKILL", killed.kills, f"report {same}; cells at each, of {killed.cells}:")
-            print(f"  {finished}")
-            verdict.lost += killed.lost
-            verdict.repeated += killed.rewritten
-            verdict.tracebacks += killed.tracebacks
-            whole &= killed.identical
+        for label, kills, workers in (
+            ("SIGKILL", arguments.kills, 1),
+            ("SIGKILL, two workers", arguments.worker_kills, 2),
+        ):
+            if kills:
+                part = folder / f"kills-{workers}"
+                part.mkdir()
+                killed = run(part, kills, arguments.seed, workers)
+                same = "identical" if killed.identical else "DIFFERENT"
+                _row(label, killed.kills, f"report {same}; cells at each, of {killed.cells}:")
+                print(f"  {' '.join(map(str, killed.finished_at_kill))}")
+                verdict.lost += killed.lost
+                verdict.repeated += killed.rewritten
+                verdict.tracebacks += killed.tracebacks
+                whole &= killed.identical
     print(verdict.shown())
     return 0 if whole and verdict == Verdict() else 1
 

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from celo import registry
 from celo.data.selection import DataSelection
 from celo.evaluation import loop
-from celo.evaluation.batches import POINTS_PER_WINDOW, open_batches
+from celo.evaluation.batches import open_batches
 from celo.evaluation.compilation import enable_compilation_cache
 from celo.evaluation.computing import drive
 from celo.evaluation.config import EvalConfig
@@ -33,7 +33,7 @@ from celo.tasks import build_task
 def bare(program: loop.Program) -> None:
     runs, first, losses = program.start(), 0, None
     while first < program.points:
-        count = min(POINTS_PER_WINDOW - first % POINTS_PER_WINDOW, program.points - first)
+        count = min(program.window - first % program.window, program.points - first)
         runs, losses = program.advance(runs, first, count)
         first += count
     jax.block_until_ready(losses)

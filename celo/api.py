@@ -158,6 +158,7 @@ def evaluate(
     fresh: bool = False,
     time_limit: float | None = None,
     memory_limit: int | str | None = None,
+    workers: int = 1,
     **settings: Any,
 ) -> EvaluationResult:
     """Trains every optimizer on every task and seed; what `celo eval` does.
@@ -176,6 +177,7 @@ def evaluate(
         three seeds) may take; a longer one is stopped and recorded as failed.
       memory_limit: bytes, or a text such as "8G"; a block whose compiled loop would need more is
         recorded as failed. With a limit, or `isolate=True`, blocks are computed in another process.
+      workers: processes that compute blocks at the same time; numbers do not depend on it.
       **settings: further fields of `celo.evaluation.config.EvalConfig`.
 
     Raises:
@@ -199,10 +201,13 @@ def evaluate(
             fresh=fresh,
             time_limit=time_limit,
             memory_limit=memory_limit,
+            workers=workers,
             **settings,
         )
         plan = make_plan(config)
-        outcome = run_plan(plan, SilentObserver(), fresh=fresh, limits=config.limits())
+        outcome = run_plan(
+            plan, SilentObserver(), fresh=fresh, limits=config.limits(), workers=config.workers
+        )
         result = evaluation_result(plan, outcome)
     if output is None:
         from dataclasses import replace

@@ -294,6 +294,8 @@ class Suite:
       summary: one line.
       version: raised whenever the list or the horizon changes.
       provenance: where the list comes from and how sure it is.
+      publishable_steps: horizon from which its results may be published; None means `steps`, 0
+        never (a suite for trying things out). Shorter runs are labelled so everywhere.
       left_out: what might be expected in it and is not, with the reason; one sentence each.
     """
 
@@ -303,8 +305,27 @@ class Suite:
     summary: str
     version: int = 1
     provenance: str = ""
+    publishable_steps: int | None = None
     left_out: tuple[str, ...] = ()
     api_version: int = API_VERSION
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """Where a set can be had on the Hugging Face hub, as parquet files.
+
+    Attributes:
+      repository: `org/name` of a dataset repository.
+      files: (part, pattern) pairs: which of its files belong to "train", "valid" or "test"; in a
+        pattern `*` matches anything.
+      revision: branch, tag or commit; what it stands for is fixed when a pull begins.
+      remark: how it differs from what the published tasks used; "" if it does not.
+    """
+
+    repository: str
+    files: tuple[tuple[str, str], ...]
+    revision: str = "main"
+    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -330,6 +351,8 @@ class DataSet:
       largest_pixel: the pixel value that becomes 1.
       embedded: comes with an installed distribution; needs no files.
       carrier: the distribution that brings an embedded set; None means the plugin's own.
+      resized: of images: files of any size are resized to `image_shape`.
+      hub: where `celo data pull` gets it (ours: `celo.data.hub_sources`); None for nowhere.
     """
 
     name: str
@@ -347,6 +370,8 @@ class DataSet:
     largest_pixel: int = 255
     embedded: bool = False
     carrier: str | None = None
+    resized: bool = False
+    hub: HubSource | None = None
     api_version: int = API_VERSION
 
 

@@ -1,4 +1,4 @@
-"""Text for people and machines: aligned tables, JSON-safe values. Standard library only."""
+"""Text for people and machines: aligned tables, times, JSON-safe values. Standard library only."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ def aligned(
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return lines
+
+
+def duration(seconds: float) -> str:
+    """Time for people: "8 s", "4 min 10 s", "3 h 05 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def jsonable(value: Any) -> Any:

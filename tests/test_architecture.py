@@ -17,11 +17,12 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "text", "records", "protocol", "trees"}
+GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees"}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
+    "hub": set(),
     "text": set(),
     "records": set(),
     "protocol": set(),
@@ -42,6 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "metrics": set(),
     "tasks": {"data", "registry"},
     "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
+    "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
         "optim",
@@ -60,7 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "celo_zoo": set(),
 }
 # The zoo stands alone: cards carry the leaves, so it needs no plugin and no contract.
-ZOO_GROUND = {"errors", "files"}
+ZOO_GROUND = {"errors", "files", "hub"}
 
 
 def _modules() -> list[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""`celo data`: which data sets are here, and whether they are whole."""
+"""`celo data`: which data sets are here, whether they are whole, and where to get them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from celo import registry
 from celo.cli.listing import print_list
 from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
+from celo.cli.pulling import pull
+from celo.cli.zoo import size_text
+from celo.data.hub_sources import hub_source
 from celo.data.selection import DataSelection
 from celo.errors import CeloError, DataMissingError
 from celo.records import DataSet
@@ -17,7 +20,14 @@ from celo.records import DataSet
 
 @click.group("data")
 def command() -> None:
-    """Data sets: list, verify."""
+    """Data sets: list, pull, verify, rm.
+
+    Looked for in CELO_DATA_DIR, then in the cache, where `celo data pull` puts them. What is read
+    is kept decoded in the cache, too.
+    """
+
+
+command.add_command(pull)
 
 
 @command.command("list")
@@ -39,6 +49,30 @@ def list_data(format_: str) -> None:
     print_list(group, format_, columns=columns, as_json=as_json)
     if format_ != "json":
         _say_what_is_wrong([*states.values()])
+        size = sum(state["decoded_bytes"] for state in states.values())
+        if size:
+            say(f"decoded copies take {size_text(size)} of the cache; `celo data rm NAME` frees it")
+
+
+@command.command("rm")
+@click.argument("name", shell_complete=names_of("data_sets"))
+@click.option("--decoded", is_flag=True, help="Only the decoded copies, not what was pulled.")
+@format_option("text", "json")
+def rm(name: str, decoded: bool, format_: str) -> None:
+    """Remove NAME from the cache: decoded copies and pulled files.
+
+    Files that you put into a data folder yourself are never touched.
+    """
+    from celo.data import decoded as copies
+    from celo.data import pulling
+
+    record = registry.data_set(name).record
+    freed = copies.remove(record.name)
+    freed += 0 if decoded else pulling.remove(record.name)
+    if format_ == "json":
+        print_json({"schema": 1, "name": record.name, "bytes": freed})
+    else:
+        say(f"{record.name}: {size_text(freed)} freed")
 
 
 @command.command("verify")
@@ -46,7 +80,7 @@ def list_data(format_: str) -> None:
 @format_option("auto", "json")
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
-    """Read the NAMEd data sets (all, if none is named) and check every row's shape and label.
+    """Decode the NAMEd data sets (all, if none is named) anew and check every row.
 
     The exit code is 1 if a set is damaged, 3 if one that was named is missing.
     """
@@ -67,16 +101,17 @@ def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
 
 
 def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
-    from celo.data import sources
+    from celo.data import decoded, sources
 
     state: dict[str, Any] = {"location": "", "fingerprint": None, "problem": None, "hint": None}
+    state["decoded_bytes"] = sum(c.bytes for c in decoded.copies() if c.name == record.name)
     try:
         found = sources.describe(record.name, DataSelection())
         state |= {"status": "here", "label": found.label, "location": found.location}
         if found.missing is not None:
             return state | {"status": "missing", "problem": found.missing, "hint": found.hint}
         if read:
-            state["fingerprint"] = sources.fingerprint(record.name, DataSelection())
+            state["fingerprint"] = sources.verify(record.name)
     except DataMissingError as error:
         problem = {"problem": error.message, "hint": error.hint}
         return state | {"status": "missing", "label": "incomplete", **problem}
@@ -87,6 +122,7 @@ def _state(record: DataSet, read: bool = False) -> dict[str, Any]:
 
 
 def _as_json(record: DataSet) -> dict[str, Any]:
+    source = hub_source(record)
     return {
         "name": record.name,
         "summary": record.summary,
@@ -98,6 +134,7 @@ def _as_json(record: DataSet) -> dict[str, Any]:
         "embedded": record.embedded,
         "licence": record.licence,
         "citation": record.citation,
+        "hub": source.repository if source else None,
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from celo.cli.names import names_of
-from celo.cli.output import format_option, say
+from celo.cli.output import format_option, print_json, say
 
 
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -74,6 +74,19 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="Compute in a process of its own; implied by the limits.",
 )
 @click.option(
+    "--workers",
+    "-j",
+    type=int,
+    metavar="N",
+    help="Processes that compute at the same time.  [default: 1]",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Compute only the I-th of N parts; others, elsewhere, compute the rest.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be computed and what that takes.")
+@click.option(
     "--fresh", is_flag=True, default=None, help="Put an existing run aside and start over."
 )
 @click.option(
@@ -82,7 +95,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="TOML file with the same settings; flags win.",
 )
 @format_option("auto", "json", "quiet")
-def command(config: Path | None, format_: str, **flags: Any) -> int:
+def command(config: Path | None, format_: str, dry_run: bool, **flags: Any) -> int:
     """Train optimizers on tasks and compare them.
 
     Everything finished is kept in the run folder: the same command again goes on where it
@@ -95,18 +108,30 @@ def command(config: Path | None, format_: str, **flags: Any) -> int:
     to three seeds. A block that fails is recorded, shown, scored worst and computed
     again next time; the rest goes on. With a limit or with --isolate this holds for
     blocks that hang, crash or are killed, too: they are then computed in a process of
-    their own, with the same numbers, which takes a few seconds to start.
+    their own, with the same numbers, which takes a few seconds to start. So they are
+    with --workers 2 or more, several blocks at a time. --shard divides the blocks
+    between commands on one shared folder, such as the tasks of an array job.
 
     \b
     Examples:
       celo eval --optimizers celo,adam --suite quickstart
       celo eval -o celo -o adam:lr=1e-3,b1=0.8 --task Digits_MLP_32 --seeds 0
+      celo eval -o celo,adam --suite mlp-mini --workers 4 --dry-run
     """
     from celo.evaluation.config import EvalConfig, read_config
 
     settings = read_config(config) if config else {}
     settings |= {k: v for k, v in flags.items() if v is not None and (v != () or k == "seeds")}
-    return _evaluate(EvalConfig(**settings), format_)
+    config_ = EvalConfig(**settings)
+    return _foretell(config_, format_) if dry_run else _evaluate(config_, format_)
+
+
+def _foretell(config: Any, format_: str) -> int:
+    from celo.cli.dry_run import print_dry_run
+    from celo.evaluation.plan import make_plan
+
+    print_dry_run(make_plan(config), config, format_)
+    return 0
 
 
 def _evaluate(config: Any, format_: str) -> int:
@@ -123,22 +148,68 @@ def _evaluate(config: Any, format_: str) -> int:
         _announce(plan)
     with observer_for(plan, quiet=quiet) as observer:
         try:
-            outcome = run_plan(plan, observer, fresh=config.fresh, limits=config.limits())
+            outcome = run_plan(
+                plan,
+                observer,
+                fresh=config.fresh,
+                limits=config.limits(),
+                workers=config.workers,
+            )
         except KeyboardInterrupt:
             raise InterruptedRunError(
-                f"interrupted: {observer.blocks_done} of {len(plan.blocks)} blocks are safe in "
+                f"interrupted: {observer.blocks_done} of {len(plan.own)} blocks are safe in "
                 f"{plan.output}",
                 hint="the same command goes on from there",
             ) from None
+    if plan.shard is not None:
+        _conclude_shard(plan, outcome, format_)
+        return 0 if outcome.complete else 3
     result = evaluation_result(plan, outcome)
     if not quiet:
         click.echo(result.render("json" if format_ == "json" else "table"))
         say(f"\nresults: {plan.output}   more: celo report {plan.output} --help")
+    _say_skipped(plan)
+    return 0 if outcome.complete else 3
+
+
+def _conclude_shard(plan: Any, outcome: Any, format_: str) -> None:
+    """Of a part there is no table: what it is compared with may be in another."""
+    failed = {
+        (cell.key.task, cell.key.entry, cell.key.block_seeds): cell.reason
+        for cell in outcome.cells
+        if cell.status == "failed"
+    }
+    done = len(plan.own) - len(failed)
+    if format_ == "json":
+        value = {
+            "schema": 1,
+            "shard": str(plan.shard),
+            "run": str(plan.output),
+            "complete": outcome.complete,
+            "blocks": len(plan.own),
+            "blocks_of_all_shards": len(plan.blocks),
+            "not_publishable": list(plan.not_publishable),
+            "failed": [
+                {"task": task, "optimizer": entry, "seeds": list(seeds), "reason": reason}
+                for (task, entry, seeds), reason in failed.items()
+            ],
+            "skipped": {task.name: task.reason for task in plan.skipped},
+        }
+        print_json(value)
+    elif format_ != "quiet":
+        say(
+            f"shard {plan.shard}: {done} of its {len(plan.own)} blocks are done "
+            f"({len(plan.blocks)} in all shards)\n"
+            f"when all shards are: celo report {plan.output}"
+        )
+    _say_skipped(plan)
+
+
+def _say_skipped(plan: Any) -> None:
     for skipped in plan.skipped:
         say(f"skipped {skipped.name}: {skipped.reason}")
         if skipped.hint:
             say(f"  {skipped.hint}")
-    return 0 if outcome.complete else 3
 
 
 def _announce(plan: Any) -> None:
@@ -151,6 +222,8 @@ def _announce(plan: Any) -> None:
             )
     if plan.reference_added:
         say(f"{plan.reference} is run too: scores are relative to it (--reference none: no scores)")
+    if plan.not_publishable:
+        say(f"not publishable: {'; '.join(plan.not_publishable)}")
     labels = {block.data.name: block.data.label for block in plan.blocks}
     for name, label in labels.items():
         if label != "real":

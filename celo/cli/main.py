@@ -20,13 +20,13 @@ from celo.errors import CeloError
 # name -> (module, one line for --help). The help line stands here so that it costs no import.
 COMMANDS = {
     "eval": ("celo.cli.evaluate", "Train optimizers on tasks and compare them."),
-    "report": ("celo.cli.report", "Tables and statistics of finished runs."),
+    "report": ("celo.cli.report", "Tables, figures and a page of finished runs."),
     "compare": ("celo.cli.compare", "Is A better than B, where, and how sure is that?"),
     "metrics": ("celo.cli.metrics", "What optimizers are judged by: list, show."),
     "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),
     "tasks": ("celo.cli.tasks", "Tasks: list, show."),
     "suites": ("celo.cli.suites", "Named lists of tasks: list, show."),
-    "data": ("celo.cli.data", "Data sets: list, verify."),
+    "data": ("celo.cli.data", "Data sets: list, pull, verify, rm."),
     "zoo": ("celo.cli.zoo", "Pretrained weights: list, show, pull, push, verify, path, rm."),
     "bench": ("celo.cli.bench", "What updates and training steps cost on this machine."),
     "doctor": ("celo.cli.doctor", "What would not work here, and what mends it."),

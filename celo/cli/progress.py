@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from celo.cli.output import say
+from celo.text import duration
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
     from celo.evaluation.cells import Cell
     from celo.evaluation.plan import Block, Plan
     from celo.evaluation.runner import Progress
@@ -33,7 +36,7 @@ class LineObserver:
     """Progress as lines on stderr."""
 
     def __init__(self, plan: Plan, *, quiet: bool = False):
-        self.blocks = len(plan.blocks)
+        self.blocks = len(plan.own)
         self.blocks_done = 0
         self.blocks_found = 0
         self._quiet = quiet
@@ -86,28 +89,19 @@ class LineObserver:
 
 
 class BarObserver(LineObserver):
-    """Progress on a terminal: all blocks, the name of the one in hand, and how far it is."""
+    """Progress on a terminal: all blocks, and of each in hand its name and how far it is."""
 
     def __init__(self, plan: Plan):
         super().__init__(plan)
-        from rich.console import Console, Group
+        from rich.console import Console
         from rich.live import Live
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.text import Text
 
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
+        self._bars = _bars()
         self._all = self._bars.add_task("blocks", total=self.blocks, note="")
-        self._one = self._bars.add_task("steps", total=None, note="", visible=False)
-        # Names of tasks are long: a line of their own, cut rather than wrapped.
-        self._name = Text("", no_wrap=True, overflow="ellipsis")
-        self._display = Live(
-            Group(self._bars, self._name), console=Console(stderr=True), transient=True
-        )
+        # By identity: two workers never have the same block, and blocks have no hash.
+        self._rows: dict[int, _Row] = {}
+        self._display = Live(console=Console(stderr=True), transient=True)
+        self._draw()
         self._display.start()
 
     def found(self, block: Block) -> None:
@@ -115,28 +109,61 @@ class BarObserver(LineObserver):
         self._bars.update(self._all, completed=self.blocks_done, note="")
 
     def started(self, block: Block) -> None:
-        self._name.plain = f"{block.task.record.name}  {describe(block)}"
-        self._bars.update(
-            self._one, completed=0, total=block.schedule.steps, note="compiling", visible=True
-        )
+        self._rows[id(block)] = _Row(block)
+        self._draw()
 
     def advanced(self, block: Block, progress: Progress) -> None:
         rate = f"{progress.steps_per_second:.0f} steps/s"
-        self._bars.update(
-            self._one, completed=progress.step, note=f"loss {progress.loss:.4g}  {rate}"
-        )
+        if id(block) in self._rows:
+            self._rows[id(block)].show(progress.step, f"loss {progress.loss:.4g}  {rate}")
 
     def finished(self, block: Block, cells: list[Cell]) -> None:
         super().finished(block, cells)
         eta = self.eta_s()
-        note = "" if eta is None else f"about {_duration(eta)} left"
+        note = "" if eta is None else f"about {duration(eta)} left"
         self._bars.update(self._all, completed=self.blocks_done, note=note)
+        self._rows.pop(id(block), None)
+        self._draw()
 
     def stop(self) -> None:
         self._display.stop()
 
+    def _draw(self) -> None:
+        from rich.console import Group
+
+        rows = [part for row in self._rows.values() for part in (row.bars, row.name)]
+        self._display.update(Group(self._bars, *rows))
+
     def _say(self, text: str) -> None:
         self._display.console.print(text, markup=False, highlight=False)
+
+
+class _Row:
+    """A block in hand."""
+
+    def __init__(self, block: Block):
+        from rich.text import Text
+
+        self.bars = _bars()
+        self._steps = self.bars.add_task("steps ", total=block.schedule.steps, note="compiling")
+        # Names of tasks are long: a line of their own, cut rather than wrapped.
+        name = f"{block.task.record.name}  {describe(block)}"
+        self.name = Text(name, no_wrap=True, overflow="ellipsis")
+
+    def show(self, step: int, note: str) -> None:
+        self.bars.update(self._steps, completed=step, note=note)
+
+
+def _bars() -> Bars:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
 
 
 def describe(block: Block) -> str:
@@ -166,8 +193,3 @@ def _verdict(cells: list[Cell]) -> str:
     note = f", {diverged}/{len(cells)} diverged" if diverged else ""
     compile_s = cells[0].cost.get("compile_s", 0.0)
     return f"{loss}  {ms:.2f} ms/step, compiled in {compile_s:.1f} s{note}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

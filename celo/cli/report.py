@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from celo.cli.names import names_of
-from celo.cli.output import format_option, say
+from celo.cli.output import say
 
 if TYPE_CHECKING:
     from celo.evaluation.cells import Cell
     from celo.evaluation.store import Run
 
 _DEFAULT_REFERENCE = "adam"
+# As in celo.report.output, which is not imported for --help.
+FORMATS = ("table", "markdown", "json", "csv", "latex", "html", "png", "pdf", "svg")
+FIGURES = ("headline", "profiles", "curves")
 
 
 @click.command("report")
@@ -64,7 +67,30 @@ _DEFAULT_REFERENCE = "adam"
     type=click.Choice(["published"]),
     help="Show figures that others published beside these; they are never mixed.",
 )
-@format_option("table", "markdown", "json", "csv")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(FORMATS),
+    help="How to write the result.  [default: what the ending of --output says, else table]",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write there instead of to stdout.",
+)
+@click.option(
+    "--figure",
+    "figures",
+    multiple=True,
+    type=click.Choice(FIGURES),
+    help="png, svg: which figure; pdf: which ones, a page each.  [default: headline; pdf: all]",
+)
+@click.option(
+    "--curves",
+    is_flag=True,
+    help="csv: a row for every evaluated loss; json: with every number of the HTML page.",
+)
 def command(
     runs: tuple[Path, ...],
     split: Any,
@@ -75,9 +101,12 @@ def command(
     horizon: int | None,
     metrics: tuple[str, ...],
     beside: str | None,
-    format_: str,
+    format_: str | None,
+    output: Path | None,
+    figures: tuple[str, ...],
+    curves: bool,
 ) -> int:
-    """Tables and statistics of finished runs.
+    """Tables, statistics, figures and a page of finished runs.
 
     RUN is a folder that `celo eval` wrote. The cells of several runs are merged; results that must
     not be compared (other horizon, data, splits or weights) are refused.
@@ -87,6 +116,8 @@ def command(
       celo report celo-runs/quickstart
       celo report runs/a runs/b --format markdown --split test
       celo report runs/a --metrics final_loss,velo-speedup,algoperf:r_max=4
+      celo report runs/a --output report.html
+      celo report runs/a --output curves.pdf --figure curves
     """
     from celo.evaluation.choosing import choose_metrics
     from celo.evaluation.published import published_results
@@ -94,8 +125,12 @@ def command(
     from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
-    from celo.evaluation.tables import render
+    from celo.report.document import Sources
+    from celo.report.output import choose_format, produce, write
 
+    format_ = choose_format(format_, output)
+    if output is None:
+        _check_terminal(format_)
     options = ScoreOptions(
         split=split,
         ema=ema,
@@ -122,10 +157,34 @@ def command(
     )
     if cache.keys() != known:
         opened[0].write_note(STATISTICS_NOTE, cache)
-    click.echo(render(summary, format_))
+    sources = Sources(tuple(str(run.path) for run in opened), opened[0].settings.data)
+    content = produce(summary, cells, format_, curves=curves, figures=figures, sources=sources)
+    if output is not None:
+        write(output, content)
+        say(f"written: {output}")
+    else:
+        click.echo(content, nl=isinstance(content, str))
     if not summary.complete:
         say("incomplete: repeating the `celo eval` command computes what is missing")
     return 0 if summary.complete else 3
+
+
+def _check_terminal(format_: str) -> None:
+    """Refuses to fill a terminal with what it cannot show.
+
+    Raises:
+      UsageError: the format is no text for people and stdout is a terminal.
+    """
+    import sys
+
+    from celo.errors import UsageError
+    from celo.report.output import NO_TERMINAL
+
+    if format_ in NO_TERMINAL and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError(
+            f"a terminal cannot show {format_}",
+            hint=f"add --output report.{format_}, or send it into a file or a pipe",
+        )
 
 
 def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | None:
@@ -170,4 +229,5 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
         "expected": expected_runs(requests) if requests else None,
         "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
+        "horizons": sorted({request.publishable_steps for request in requests}),
     }

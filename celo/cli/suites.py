@@ -12,6 +12,8 @@ from celo.cli.output import format_option, print_table
 from celo.errors import UnknownNameError
 from celo.records import Suite
 
+_NEVER = "for trying things out: its results are not for publication"
+
 
 @click.group("suites")
 def command() -> None:
@@ -35,7 +37,9 @@ def list_suites(format_: str) -> None:
 def _print_suite(entry: registry.Found[Suite]) -> None:
     suite = entry.record
     click.echo(f"{suite.name}, version {suite.version}: {suite.summary}")
-    click.echo(f"{suite.steps} steps\n")
+    least = _publishable_steps(suite)
+    published = f"results may be published from {least} steps on" if least else _NEVER
+    click.echo(f"{suite.steps} steps; {published}\n")
     for title, text in (
         ("provenance", suite.provenance),
         *(("left out", t) for t in suite.left_out),
@@ -55,6 +59,10 @@ def _row(name: str) -> list[str]:
     return [task.name, task.data_set, f"{task.parameters:,}"]
 
 
+def _publishable_steps(suite: Suite) -> int:
+    return suite.steps if suite.publishable_steps is None else suite.publishable_steps
+
+
 def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
     suite = entry.record
     return {
@@ -62,6 +70,7 @@ def _as_json(entry: registry.Found[Suite]) -> dict[str, Any]:
         "summary": suite.summary,
         "suite_version": suite.version,
         "steps": suite.steps,
+        "publishable_steps": _publishable_steps(suite),
         "tasks": list(suite.tasks),
         "provenance": suite.provenance,
         "left_out": list(suite.left_out),

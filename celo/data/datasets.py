@@ -14,6 +14,7 @@ import numpy as np
 
 from celo import registry
 from celo.data import sources
+from celo.data.mapped import release
 from celo.data.preprocess import prepare
 from celo.data.sampling import batch_indices, check_rows
 from celo.data.selection import DataSelection
@@ -97,6 +98,8 @@ class _BatchIterator:
             table = self._datasets.table(self._split)
             position = self._next % _BLOCK
             if position == 0:
+                for array in table.arrays.values():
+                    release(array)
                 shape = table.rows, table.batch_size, table.stack
                 self._block = np.asarray(_indices(self._key, self._next, _BLOCK, *shape))
             indices = self._block[position]

@@ -85,6 +85,7 @@ DATA_SETS: tuple[DataSet, ...] = (
         image_shape=(64, 64, 3),
         num_classes=101,
         licence="none stated; the photographs belong to their authors; research use",
+        resized=True,
         citation="Bossard, Guillaumin and Van Gool, 2014",
     ),
     *(
@@ -98,6 +99,7 @@ DATA_SETS: tuple[DataSet, ...] = (
             image_shape=(side, side, 3),
             num_classes=1000,
             licence="ImageNet terms of access: non-commercial research, no redistribution",
+            resized=True,
             citation="Russakovsky et al., 2015; Chrabaszcz, Loshchilov and Hutter, 2017",
         )
         for side in (16, 32, 64)

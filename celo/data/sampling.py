@@ -12,8 +12,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from celo.data import bijection
 from celo.errors import DataError
 from celo.protocol import Batch, PRNGKey, SplitTable
+
+SORTED_ROWS = 2**20
+"""Rows up to which an epoch is shuffled by a sort; beyond, places are computed one by one."""
 
 
 def check_rows(rows: int, batch_size: int, what: str = "the split") -> None:
@@ -41,7 +45,9 @@ def batch_indices(
     """Rows of the batches first ... first + count - 1 of an endless stream.
 
     An epoch is floor(rows / batch_size) batches of a permutation drawn from `fold_in(key, epoch)`;
-    what does not fill a batch is dropped.
+    what does not fill a batch is dropped. Up to `SORTED_ROWS` rows the permutation is a sort of
+    random bits; beyond, where a sort an epoch would cost seconds and memory, it is
+    `celo.data.bijection`, which computes the wanted rows alone.
 
     Args:
       key: of the stream; may be a vmapped axis.
@@ -62,8 +68,15 @@ def batch_indices(
         plain = batch_indices(key, first, total, rows=rows, batch_size=batch_size)
         return plain.reshape(count, stack, batch_size)
     check_rows(rows, batch_size)
+    if rows > bijection.LARGEST:
+        raise DataError(
+            f"the split has {rows} rows, expected at most {bijection.LARGEST}",
+            hint="give it fewer, longer rows",
+        )
     per_epoch = rows // batch_size
     first = jnp.asarray(first, jnp.int32)
+    if rows > SORTED_ROWS:
+        return _computed_indices(key, first, count, rows=rows, batch_size=batch_size)
     first_epoch = first // per_epoch
     last_epoch = (first + count - 1) // per_epoch
     most_epochs = -((1 - count) // per_epoch) + 1  # ceil((count - 1) / per_epoch) + 1
@@ -84,6 +97,19 @@ def batch_indices(
     stream = lax.map(batches_if_needed, epochs).reshape(most_epochs * per_epoch, batch_size)
     start = first - first_epoch * per_epoch
     return lax.dynamic_slice_in_dim(stream, start, count)
+
+
+def _computed_indices(
+    key: PRNGKey, first: jax.Array, count: int, *, rows: int, batch_size: int
+) -> jax.Array:
+    per_epoch = rows // batch_size
+
+    def batch(number: jax.Array) -> jax.Array:
+        keys = bijection.round_keys(jax.random.fold_in(key, number // per_epoch))
+        start = (number % per_epoch) * batch_size
+        return bijection.permuted(start + jnp.arange(batch_size, dtype=jnp.int32), keys, rows)
+
+    return jax.vmap(batch)(first + jnp.arange(count, dtype=jnp.int32))
 
 
 def gather(table: SplitTable, arrays: Mapping[str, jax.Array], indices: jax.Array) -> Batch:

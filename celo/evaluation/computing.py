@@ -201,7 +201,7 @@ def _check_memory(program: Program, limit: int | None) -> None:
 
 @dataclass
 class _TaskContext:
-    """What the blocks of one task share: the task, its rows on the device, where runs start."""
+    """What the blocks of one task share: the task, its rows, where runs start."""
 
     found: Found[TaskPlugin]
     task: Task
@@ -225,7 +225,6 @@ def drive(program: Program, block: Block, listener: Listener) -> tuple[np.ndarra
     """
     import jax
 
-    from celo.evaluation.batches import POINTS_PER_WINDOW
     from celo.evaluation.loop import point_steps
 
     steps = point_steps(block.schedule)
@@ -239,7 +238,7 @@ def drive(program: Program, block: Block, listener: Listener) -> tuple[np.ndarra
     while first < program.points or pending:
         # One call is always queued behind the one being read.
         while first < program.points and len(pending) < 2 and failure is None:
-            rest = POINTS_PER_WINDOW - first % POINTS_PER_WINDOW
+            rest = program.window - first % program.window
             count = min(count, rest, program.points - first)
             try:
                 runs, losses = program.advance(runs, first, count)

@@ -12,8 +12,10 @@ from typing import Any
 from celo.errors import UsageError
 from celo.evaluation.cells import Schedule
 from celo.evaluation.limits import Limits, parse_seconds, parse_size
+from celo.evaluation.publishing import PUBLISHED
+from celo.evaluation.sharding import Shard, parse_shard
 
-DEFAULT_STEPS = 2000
+DEFAULT_STEPS = PUBLISHED.steps
 """Horizon of tasks that are not run as part of a suite."""
 
 
@@ -41,6 +43,9 @@ class EvalConfig:
       memory_limit: bytes that a block's compiled loop may need, or a text such as "8G"; None for
         any.
       isolate: compute in a process of its own, so that a crash is a failed run; so do the limits.
+      workers: processes of this machine that compute blocks at the same time; from 2 on each has
+        its own, as with `isolate`.
+      shard: "2/8" for the second of eight parts of the blocks, which others compute; None for all.
     """
 
     optimizers: tuple[str, ...] = ()
@@ -59,6 +64,8 @@ class EvalConfig:
     time_limit: float | None = None
     memory_limit: int | str | None = None
     isolate: bool = False
+    workers: int = 1
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         """Gives what Python callers pass its declared form.
@@ -72,7 +79,7 @@ class EvalConfig:
             if not all(isinstance(text, str) for text in texts):
                 raise UsageError(f"{name} must be texts, got {value!r}")
             object.__setattr__(self, name, texts)
-        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches"):
+        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches", "workers"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, _whole(name, getattr(self, name)))
         seeds = tuple(_whole("seeds", seed) for seed in _iterable("seeds", self.seeds))
@@ -91,6 +98,9 @@ class EvalConfig:
     def limits(self) -> Limits:
         memory = None if self.memory_limit is None else parse_size(self.memory_limit)
         return Limits(self.time_limit, memory, bool(self.isolate))
+
+    def parsed_shard(self) -> Shard | None:
+        return None if self.shard is None else parse_shard(self.shard)
 
     def check(self) -> None:
         """Raises UsageError for what is wrong whatever is installed."""
@@ -111,16 +121,23 @@ class EvalConfig:
             )
         if not all(0 <= seed < 2**31 for seed in self.seeds):
             raise UsageError("seeds must be whole numbers from 0 to 2147483647")
-        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches"):
+        for name in ("steps", "eval_every", "eval_batches", "last_eval_batches", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} must be at least 1, got {value}")
-        for name, most in (("steps", 10_000_000), ("eval_every", 10_000)):
+        for name, most in (("steps", 10_000_000), ("eval_every", 10_000), ("workers", 1024)):
             value = getattr(self, name)
             if value is not None and value > most:
                 flag = "--" + name.replace("_", "-")
                 raise UsageError(f"{flag} must be at most {most:,}, got {value}")
+        self.parsed_shard()
+        if self.shard is not None and self.fresh:
+            raise UsageError(
+                "--fresh with --shard would put aside what the other shards have computed",
+                hint="choose another folder with --output, or remove the old one before the shards "
+                "start",
+            )
 
 
 def _iterable(name: str, value: Any) -> Iterable[Any]:
@@ -176,6 +193,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "time_limit": (int, float),
     "memory_limit": (int, str),
     "isolate": (bool,),
+    "workers": (int,),
+    "shard": (str,),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
@@ -39,14 +41,37 @@ _BOOTSTRAP = (
 _Received = tuple[Message, list[np.ndarray]]
 
 
+@dataclass(frozen=True)
+class Share:
+    """Which part of the machine a worker may use.
+
+    Attributes:
+      number: of the worker, from 0.
+      count: of workers on this machine.
+    """
+
+    number: int
+    count: int
+
+
 class IsolatedComputer:
     """A `Computer` whose blocks are computed by a worker."""
 
-    def __init__(self, plan: Plan, limits: Limits):
+    def __init__(self, plan: Plan, limits: Limits, share: Share | None = None):
+        """Nothing is started before there is something to do.
+
+        Args:
+          plan: whose blocks will be computed.
+          limits: of each of them.
+          share: the part of the machine for this one of several workers; None for all of it.
+        """
         self._plan = plan
         self._limits = limits
+        self._share = share
         self._worker: _Process | None = None
         self._machine = Machine("unknown", "unknown", "unknown")
+        self._closing = threading.Lock()
+        self._closed = False
 
     @property
     def machine(self) -> Machine:
@@ -72,9 +97,15 @@ class IsolatedComputer:
         return Computed(evaluation=arrays[0], training=arrays[1], times=times, **figures)
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-            self._worker = None
+        """Ends the worker for good; may be called while another thread waits for an answer."""
+        with self._closing:
+            self._closed = True
+        self._end_worker()
+
+    def _end_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop()
 
     def _ask(
         self, request: Message, steps: Steps, block: Block | None = None
@@ -83,15 +114,15 @@ class IsolatedComputer:
         try:
             return self._converse(request, steps, block)
         except _Silent as silent:
-            self.close()
-            return steps.failed(str(silent))
+            self._end_worker()
+            return replace(steps.failed(str(silent)), died=silent.died)
         except _OverTime:
-            self.close()
+            self._end_worker()
             at = "before its first step" if steps.step is None else f"at step {steps.step}"
             limit = f"--time-limit {self._limits.seconds:g} s"
             return Failed(f"stopped by {limit} {at}", steps.step)
         except BaseException:  # interrupted: nobody waits for the answer any more
-            self.close()
+            self._end_worker()
             raise
 
     def _converse(self, request: Message, steps: Steps, block: Block | None) -> _Received:
@@ -109,8 +140,11 @@ class IsolatedComputer:
                 return received
 
     def _start(self) -> _Process:
-        worker = self._worker = _Process()
-        worker.send(_request(self._plan, self._limits))
+        with self._closing:
+            if self._closed:
+                raise _Silent("the command has ended")
+            worker = self._worker = _Process(_environment(self._share))
+        worker.send({**_request(self._plan, self._limits), "cpus": _cpus(self._share)})
         try:
             message, _ = worker.receive(time.monotonic() + _START_LIMIT_S)
         except _OverTime:
@@ -122,7 +156,15 @@ class IsolatedComputer:
 
 
 class _Silent(Exception):
-    """Nothing more will come from the worker; says why."""
+    """Nothing more will come from the worker; says why.
+
+    Attributes:
+      died: it was killed or ended by itself.
+    """
+
+    def __init__(self, reason: str, *, died: bool = False):
+        super().__init__(reason)
+        self.died = died
 
 
 class _OverTime(Exception):
@@ -152,15 +194,51 @@ def _request(plan: Plan, limits: Limits) -> Message:
     return {"config": config, "memory": limits.memory, "jax": export_settings()}
 
 
+def _cpus(share: Share | None) -> list[int] | None:
+    """The cores of a worker: neighbours, each core to one worker as far as they go round."""
+    if share is None or not hasattr(os, "sched_getaffinity"):
+        return None
+    cpus = sorted(os.sched_getaffinity(0))
+    if share.count > len(cpus):
+        return [cpus[share.number % len(cpus)]]
+    start, end = (n * len(cpus) // share.count for n in (share.number, share.number + 1))
+    return cpus[start:end]
+
+
+def _environment(share: Share | None) -> Mapping[str, str]:
+    """Environment of a worker; what the user has set wins.
+
+    The number of XLA's threads stays that of the whole machine, though they run on a worker's own
+    cores: how a sum is split over threads moves its last bits, and numbers must not depend on the
+    number of workers. GPUs that are listed go round, and those who share one share the memory that
+    JAX would reserve for a single process.
+    """
+    if share is None:
+        return os.environ
+    chosen, defaults = {}, {}
+    gpus = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    if len(gpus) > 1:
+        chosen["CUDA_VISIBLE_DEVICES"] = gpus[share.number % len(gpus)]
+    on_one = math.ceil(share.count / max(len(gpus), 1))
+    defaults["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{0.75 / on_one:.4f}"
+    if hasattr(os, "sched_getaffinity"):
+        defaults["PJRT_NPROC"] = os.environ.get("NPROC", str(len(os.sched_getaffinity(0))))
+    return {**defaults, **os.environ, **chosen}
+
+
 class _Process:
     """A worker and the two pipes to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         command = [sys.executable, "-P", "-c", _BOOTSTRAP, json.dumps(sys.path)]
         # A session of its own: an interruption at the terminal is ours to answer, and what
         # a plugin started is stopped with it.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
         )
         assert self._process.stdin is not None and self._process.stdout is not None
         self._requests = self._process.stdin
@@ -192,7 +270,7 @@ class _Process:
                     raise _OverTime from None
                 continue
             if received is None:
-                raise _Silent(self._death())
+                raise _Silent(self._death(), died=True)
             return received
 
     def stop(self) -> None:

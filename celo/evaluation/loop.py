@@ -4,7 +4,8 @@ A block of runs (seeds x members of a tuning grid) trains in step. One call of `
 and trains through some evaluation points and returns their losses: a loop with a dynamic trip count
 around a loop over training steps, batches gathered on the device, the state donated. How many
 points a call covers is the caller's choice, made by time, and changes neither the program nor
-a bit of the results.
+a bit of the results; nor does it matter whether the whole table or the rows of a window lie on the
+device.
 
 Point k is at step min(k * eval_every, steps): first every split is evaluated with the current
 parameters on fresh batches, then training goes on to the next point. At the last point one more
@@ -28,13 +29,15 @@ from celo.evaluation.batches import (
     EVAL_SPLITS,
     INIT,
     LOSS,
-    POINTS_PER_WINDOW,
     Batches,
     Rows,
+    Window,
     draw_rows,
+    points_per_window,
     run_key,
 )
 from celo.evaluation.cells import Schedule
+from celo.evaluation.feeding import Feed, abstract_window
 from celo.protocol import Optimizer, PyTree, SplitTable, Task, eval_params
 from celo.records import Batching
 
@@ -58,9 +61,9 @@ class Losses:
     """What one call of `advance` reports, for the points it covered.
 
     Attributes:
-      evaluation: float32 [seeds, members, POINTS_PER_WINDOW, 3 splits, 2]: mean loss and mean
+      evaluation: float32 [seeds, members, points of a window, 3 splits, 2]: mean loss and mean
         normalised loss.
-      training: float32 [seeds, members, POINTS_PER_WINDOW, eval_every]: losses before each update;
+      training: float32 [seeds, members, points of a window, eval_every]: losses before each update;
         entries behind the last step of a point are NaN.
     """
 
@@ -79,11 +82,12 @@ class Start:
     Attributes:
       task: what is trained.
       schedule: of the runs.
-      batches: its data on the device.
+      batches: its data.
       keys: uint32 [seeds, 2].
       params: (parameters, model state) at step 0; leaves [seeds, ...].
-      rows: number of an evaluation point -> Rows of its window; the last window is kept.
-      abstract_rows: their shapes.
+      window: evaluation points of a window.
+      data: number of a window -> what the loop reads for it; the last one is kept.
+      abstract: its shapes.
     """
 
     task: Task
@@ -91,8 +95,9 @@ class Start:
     batches: Batches
     keys: jax.Array
     params: tuple[PyTree, PyTree]
-    rows: Callable[[int], Rows]
-    abstract_rows: Rows
+    window: int
+    data: Callable[[int], Window]
+    abstract: Window
 
 
 @dataclass(frozen=True)
@@ -102,8 +107,9 @@ class Program:
     Attributes:
       start: () -> Runs: parameters and optimizer states at step 0.
       advance: (runs, first point, number of points) -> (runs, losses); donates `runs`. The points
-        lie in one window (`POINTS_PER_WINDOW`).
+        lie in one window.
       points: number of evaluation points of a whole run.
+      window: number of evaluation points of a window.
       temp_bytes: temporary memory of `advance`, as the compiler states it (0 if it does not).
       argument_bytes: of its arguments: states, data, row numbers, weights; likewise.
       state_bytes_per_parameter: size of one optimizer state without the parameters.
@@ -112,6 +118,7 @@ class Program:
     start: Callable[[], Runs]
     advance: Callable[[Runs, int, int], tuple[Runs, Losses]]
     points: int
+    window: int
     temp_bytes: int
     argument_bytes: int
     state_bytes_per_parameter: float
@@ -131,21 +138,30 @@ def prepare(task: Task, batches: Batches, seeds: tuple[int, ...], schedule: Sche
     """Draws initial parameters and compiles the drawing of batches."""
     keys = jnp.stack([run_key(task.name, seed) for seed in seeds])
     init = jax.vmap(lambda key: task.init_with_state(jax.random.fold_in(key, INIT)))
-    draw = jax.jit(partial(draw_rows, batches, schedule=schedule))
+    points = points_per_window(batches, len(seeds), schedule)
+    draw = jax.jit(partial(draw_rows, batches, schedule=schedule, points=points))
     compiled = draw.lower(keys, jnp.int32(0)).compile()
+    abstract_rows = draw.eval_shape(keys, jnp.int32(0))
 
-    @lru_cache(maxsize=1)
-    def window(number: int) -> Rows:
-        return compiled(keys, jnp.int32(number * POINTS_PER_WINDOW))
+    def rows(number: int) -> Rows:
+        return compiled(keys, jnp.int32(number * points))
 
+    if batches.host is None:
+        arrays = dict(batches.table.arrays)
+        abstract = Window(abstract_rows, arrays)
+        data = lru_cache(maxsize=1)(lambda number: Window(rows(number), arrays))
+    else:
+        abstract = abstract_window(batches.host, abstract_rows)
+        data = Feed(batches.host, rows, math.ceil(num_points(schedule) / points))
     return Start(
         task=task,
         schedule=schedule,
         batches=batches,
         keys=keys,
         params=jax.jit(init)(keys),
-        rows=lambda point: window(point // POINTS_PER_WINDOW),
-        abstract_rows=draw.eval_shape(keys, jnp.int32(0)),
+        window=points,
+        data=data,
+        abstract=abstract,
     )
 
 
@@ -166,15 +182,15 @@ def compile_program(
       batching: one vmapped axis, or one run after the other.
     """
     width = len(next(iter(members.values()))) if members else 1
-    hypers, arrays = dict(members), dict(start.batches.table.arrays)
-    body = _Body(start.task, make_optimizer, start.schedule, start.batches.table, batching)
+    hypers, table = dict(members), start.batches.table
+    body = _Body(start.task, make_optimizer, start.schedule, table, batching, start.window)
     steps, zero = jnp.int32(start.schedule.steps), jnp.int32(0)
 
     init = jax.jit(partial(body.start, width=width)).lower(start.params, hypers, theta, steps)
     runs = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), init.out_info)
     advance = jax.jit(body.advance, donate_argnums=0)
     compiled = advance.lower(
-        runs, start.keys, start.abstract_rows, hypers, theta, arrays, steps, zero, zero
+        runs, start.keys, start.abstract, hypers, theta, steps, zero, zero
     ).compile()
     compiled_init = init.compile()
 
@@ -182,10 +198,9 @@ def compile_program(
         return compiled(
             runs,
             start.keys,
-            start.rows(first),
+            start.data(first // start.window),
             hypers,
             theta,
-            arrays,
             steps,
             jnp.int32(first),
             jnp.int32(count),
@@ -196,6 +211,7 @@ def compile_program(
         start=lambda: compiled_init(start.params, hypers, theta, steps),
         advance=go,
         points=num_points(start.schedule),
+        window=start.window,
         temp_bytes=int(getattr(memory, "temp_size_in_bytes", 0) or 0),
         argument_bytes=int(getattr(memory, "argument_size_in_bytes", 0) or 0),
         state_bytes_per_parameter=_state_bytes_per_parameter(runs.opt_state, start.params, width),
@@ -214,6 +230,7 @@ class _Body:
     schedule: Schedule
     table: SplitTable
     batching: Batching
+    window: int
 
     def start(
         self, params: PyTree, hypers: Any, theta: PyTree, steps: jax.Array, *, width: int
@@ -230,20 +247,19 @@ class _Body:
         self,
         runs: Runs,
         keys: jax.Array,
-        rows: Rows,
+        data: Window,
         hypers: Any,
         theta: PyTree,
-        arrays: _Arrays,
         steps: jax.Array,
         first: jax.Array,
         count: jax.Array,
     ) -> tuple[Runs, Losses]:
         def seed_runs(key: jax.Array, rows: Rows, opt_states: PyTree) -> tuple[PyTree, Losses]:
             # All members of a grid see the same batches: gathered once where they are vmapped.
-            run = partial(self._run, key, rows, theta, arrays, steps, first, count)
+            run = partial(self._run, key, rows, theta, data.arrays, steps, first, count)
             return self._batched(run, (opt_states, hypers))
 
-        opt_states, losses = self._batched(seed_runs, (keys, rows, runs.opt_state))
+        opt_states, losses = self._batched(seed_runs, (keys, data.rows, runs.opt_state))
         return Runs(opt_states), losses
 
     def _batched(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -267,7 +283,7 @@ class _Body:
         every = self.schedule.eval_every
         optimizer = self.make_optimizer(theta, hyper)
         last = (steps + every - 1) // every
-        window = first - first % POINTS_PER_WINDOW
+        window = first - first % self.window
         window_step = jnp.minimum(window * every, steps)
         loss_key = jax.random.fold_in(key, LOSS)
         grad_fn = jax.value_and_grad(self.task.loss_with_state, has_aux=True)
@@ -297,8 +313,8 @@ class _Body:
             opt_state, losses, _ = jax.lax.fori_loop(0, todo, train_step, (opt_state, losses, step))
             return opt_state, evaluation.at[k].set(values), training.at[k].set(losses)
 
-        evaluation = jnp.full((POINTS_PER_WINDOW, len(EVAL_SPLITS), 2), jnp.nan)
-        training = jnp.full((POINTS_PER_WINDOW, every), jnp.nan)
+        evaluation = jnp.full((self.window, len(EVAL_SPLITS), 2), jnp.nan)
+        training = jnp.full((self.window, every), jnp.nan)
         opt_state, evaluation, training = jax.lax.fori_loop(
             0, count, point, (opt_state, evaluation, training)
         )

@@ -15,6 +15,9 @@ from celo.data.selection import DataSelection
 from celo.errors import CeloError, DataMissingError, UsageError
 from celo.evaluation.cells import CellKey, DataIdentity, Schedule
 from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
+from celo.evaluation.cost_model import model_seconds
+from celo.evaluation.publishing import PUBLISHED, not_publishable
+from celo.evaluation.sharding import Shard, assign
 from celo.evaluation.store import Run, RunSettings
 from celo.loading import (
     FOREIGN,
@@ -153,6 +156,9 @@ class Plan:
       suite: name of the suite, or None.
       fingerprints: of the data sets, by name, with what their source looked like; kept in the run
         folder so that a repeated command need not decode anything.
+      own: the blocks of this shard; all of them without one.
+      shard: this part of several, or None.
+      publishable_steps: horizon from which results may be published; 0 for never.
     """
 
     entries: tuple[Entry, ...]
@@ -166,6 +172,14 @@ class Plan:
     output: Path
     suite: str | None
     fingerprints: dict[str, Any]
+    own: tuple[Block, ...]
+    shard: Shard | None = None
+    publishable_steps: int = PUBLISHED.steps
+
+    @property
+    def not_publishable(self) -> tuple[str, ...]:
+        """Why the results must not be published; () if they may be."""
+        return not_publishable(self.settings.schedule, [self.publishable_steps])
 
 
 def make_plan(config: EvalConfig) -> Plan:
@@ -179,7 +193,7 @@ def make_plan(config: EvalConfig) -> Plan:
     """
     config.check()
     selection = DataSelection.parse(config.data, published_splits=config.published_splits)
-    tasks, horizon = _tasks(config)
+    tasks, horizon, publishable_steps = _tasks(config)
     schedule = config.schedule(horizon)
     asked = {spec.text: (spec, found) for spec, found in map(find, parse_list(config.optimizers))}
     requested, reference = set(asked), None
@@ -200,6 +214,8 @@ def make_plan(config: EvalConfig) -> Plan:
         for entry in entries
         for seeds in seed_blocks(config.seeds)
     )
+    shard = config.parsed_shard()
+    own = _own_names(shard, tasks, entries, config.seeds, schedule)
     return Plan(
         entries=entries,
         reference=reference,
@@ -212,7 +228,38 @@ def make_plan(config: EvalConfig) -> Plan:
         output=output,
         suite=config.suite,
         fingerprints=fingerprints,
+        own=tuple(block for block in blocks if own is None or _name(block) in own),
+        shard=shard,
+        publishable_steps=publishable_steps,
     )
+
+
+_BlockName = tuple[str, str, tuple[int, ...]]
+
+
+def _name(block: Block) -> _BlockName:
+    return block.task.record.name, block.entry.text, block.seeds
+
+
+def _own_names(
+    shard: Shard | None,
+    tasks: Iterable[Found[TaskPlugin]],
+    entries: Iterable[Entry],
+    seeds: Iterable[int],
+    schedule: Schedule,
+) -> set[_BlockName] | None:
+    """What a shard computes. Tasks without data count too: elsewhere they may be there."""
+    if shard is None:
+        return None
+    entries, names, costs = list(entries), [], []
+    for task in tasks:
+        for entry in entries:
+            for triple in seed_blocks(seeds):
+                runs = len(triple) * len(entry.members)
+                names.append((task.record.name, entry.text, triple))
+                costs.append(model_seconds(task.record, entry.found.record, runs, schedule))
+    numbers = assign(costs, shard.count)
+    return {name for name, n in zip(names, numbers, strict=True) if n == shard.number}
 
 
 def seed_blocks(seeds: Iterable[int]) -> list[tuple[int, ...]]:
@@ -237,14 +284,16 @@ def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:
     return Entry(spec, found, None, drawn, members, spec.text)
 
 
-def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
+def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int, int]:
+    """The tasks, the default horizon, and the one from which results may be published."""
     names, horizon = list(config.tasks), DEFAULT_STEPS
     if config.suite is not None:
         suite = registry.suite(config.suite).record
         horizon = suite.steps
+        published = horizon if suite.publishable_steps is None else suite.publishable_steps
         chosen = [find_task(name) for name in suite.tasks]
         if not names:
-            return chosen, horizon
+            return chosen, horizon, published
         wanted = {find_task(name).record.name for name in names}
         foreign = wanted - {found.record.name for found in chosen}
         if foreign:
@@ -253,9 +302,9 @@ def _tasks(config: EvalConfig) -> tuple[list[Found[TaskPlugin]], int]:
                 hint=f"`celo suites show {suite.name}` lists its tasks; leave --suite out to run "
                 "any task",
             )
-        return [found for found in chosen if found.record.name in wanted], horizon
+        return [f for f in chosen if f.record.name in wanted], horizon, published
     found = {f.record.name: f for f in map(find_task, names)}
-    return list(found.values()), horizon
+    return list(found.values()), horizon, PUBLISHED.steps
 
 
 def _folder_name(config: EvalConfig) -> str:

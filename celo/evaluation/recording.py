@@ -69,10 +69,12 @@ class Failed:
     Attributes:
       reason: why, in one line.
       step: the last training step at which its losses were known; None before the first.
+      died: the computing process was killed or ended while it was at it.
     """
 
     reason: str
     step: int | None
+    died: bool = False
 
 
 def finished_cells(block: Block, machine: Machine, computed: Computed) -> list[Cell]:

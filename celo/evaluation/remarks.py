@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from celo.evaluation.cells import CellKey
 from celo.evaluation.published import CERTAINTY, Published
 from celo.evaluation.selection import Picked, Place, Runs
 from celo.evaluation.statistics import MIN_SEEDS, Matrix
@@ -50,6 +51,19 @@ def failures(runs: Mapping[Place, Runs], entries: Sequence[str], tasks: Sequence
             reasons = dict.fromkeys(c.reason or "" for c in cells if c.status == "failed")
             remarks += [f"{entry} failed on {task}: {reason}" for reason in reasons]
     return remarks
+
+
+def conflicts(keys: Sequence[CellKey]) -> list[str]:
+    """Results that the runs disagree about, one line for each optimizer and task."""
+    seeds: dict[Place, set[int]] = {}
+    for key in keys:
+        seeds.setdefault((key.entry, key.task), set()).add(key.seed)
+    return [
+        f"conflicting: the runs hold different curves of {entry} on {task} (seed "
+        f"{', '.join(map(str, sorted(own)))}), as other machines or numbers of threads make them; "
+        "the same ones are shown whatever the order of the runs"
+        for (entry, task), own in sorted(seeds.items())
+    ]
 
 
 def mixed_numerics(runs: Mapping[Place, Runs]) -> list[str]:

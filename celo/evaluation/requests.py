@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from celo.evaluation.publishing import PUBLISHED
 from celo.evaluation.store import Run
 
 NOTE = "request"
@@ -24,6 +25,7 @@ class Request:
       seeds: of the runs.
       reference: entry that scores are relative to, or None.
       skipped: task -> why it could not run.
+      publishable_steps: horizon from which its results may be published; 0 for never.
     """
 
     entries: tuple[str, ...]
@@ -31,6 +33,7 @@ class Request:
     seeds: tuple[int, ...]
     reference: str | None
     skipped: Mapping[str, str] = field(default_factory=dict)
+    publishable_steps: int = PUBLISHED.steps
 
 
 def add_request(run: Run, request: Request) -> None:
@@ -67,4 +70,5 @@ def _request(value: Mapping[str, Any]) -> Request:
         seeds=tuple(map(int, value["seeds"])),
         reference=None if value["reference"] is None else str(value["reference"]),
         skipped={str(k): str(v) for k, v in value["skipped"].items()},
+        publishable_steps=int(value.get("publishable_steps", PUBLISHED.steps)),
     )

@@ -12,9 +12,11 @@ from celo.evaluation.runner import Outcome
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.store import STATISTICS_NOTE, Run
 from celo.evaluation.summary import Summary, summarize
+from celo.registry import resolve
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
 
     from celo.evaluation.versus import Comparison
 
@@ -75,12 +77,52 @@ class EvaluationResult:
 
         return render(self.summary, format_)
 
+    def to_html(self, path: str | Path) -> Path:
+        """Writes the page of `celo report --format html`.
+
+        Args:
+          path: of the file; one that is there is replaced.
+
+        Returns:
+          the path.
+
+        Raises:
+          StoreError: the file cannot be written.
+          CeloError: the libraries of the extra `plot` are not installed.
+        """
+        page = _report("output:produce")(self.summary, self.cells, "html", sources=self._sources())
+        _report("output:write")(Path(path), page)
+        return Path(path)
+
+    def plot(self, figure: str = "headline") -> Figure:
+        """A figure of `celo report --figure`, as matplotlib's.
+
+        Args:
+          figure: "headline", "profiles" or "curves".
+
+        Raises:
+          UsageError: there is no such figure, or nothing to draw.
+          CeloError: the libraries of the extra `plot` are not installed.
+        """
+        panels = _report("panels:learning_curves")(self.summary, self.cells)
+        return _report("figures:figure")(self.summary, panels, figure)
+
+    def _sources(self) -> Any:
+        runs = (str(self.path),) if self.path is not None else ()
+        data = Run.open(self.path).settings.data if self.path is not None else "real"
+        return _report("document:Sources")(runs, data)
+
+
+def _report(target: str) -> Any:
+    # By a string target, since the report reads what is made here.
+    return resolve(f"celo.report.{target}")
+
 
 def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
     """Scores and statistics of the blocks of a plan; statistics are cached in the run folder."""
     notes = [f"{task.name} was skipped: {task.reason}" for task in plan.skipped]
     expected: dict[tuple[str, str], tuple[int, ...]] = {}
-    for block in plan.blocks:
+    for block in plan.own:
         place = (block.entry.text, block.task.record.name)
         expected[place] = (*expected.get(place, ()), *block.seeds)
     cache, known = _open_cache(outcome.run)
@@ -93,6 +135,7 @@ def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
         expected=expected,
         complete=outcome.complete,
         notes=notes,
+        horizons=[plan.publishable_steps],
         cache=cache,
     )
     if cache.keys() != known:

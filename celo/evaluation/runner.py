@@ -1,7 +1,8 @@
 """Computes the blocks of a plan that are not on disk yet.
 
 JAX is imported only when there is something to compute: in this process, or, under limits, in
-one of its own that may be stopped or die without harm to the rest.
+one of its own that may be stopped or die without harm to the rest, or in several at once. Results
+are written by this process alone.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +18,11 @@ from celo.evaluation.cells import Cell
 from celo.evaluation.computing import Computer, LocalComputer, Progress, tell
 from celo.evaluation.limits import Limits
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Plan
-from celo.evaluation.recording import Failed, failed_cells, finished_cells
+from celo.evaluation.recording import Computed, Failed, failed_cells, finished_cells
 from celo.evaluation.requests import Request, add_request
 from celo.evaluation.store import Run, put_aside
+
+_Item = tuple[int, Block]
 
 
 class Observer(Protocol):
@@ -50,7 +53,7 @@ class Outcome:
 
     Attributes:
       run: the run folder.
-      cells: of every block of the plan, failed ones included, in the order of the plan.
+      cells: of every block of the plan's shard, failed ones included, in the order of the plan.
       complete: nothing failed and no task was skipped.
     """
 
@@ -60,7 +63,12 @@ class Outcome:
 
 
 def run_plan(
-    plan: Plan, observer: Observer, *, fresh: bool = False, limits: Limits | None = None
+    plan: Plan,
+    observer: Observer,
+    *,
+    fresh: bool = False,
+    limits: Limits | None = None,
+    workers: int = 1,
 ) -> Outcome:
     """Computes what is missing and returns everything.
 
@@ -69,6 +77,7 @@ def run_plan(
       observer: told about progress.
       fresh: put an existing run folder aside first.
       limits: of every block; a block that exceeds them is recorded as failed.
+      workers: processes that compute at the same time; numbers do not depend on it.
 
     Raises:
       StoreError: the run folder cannot hold this run or cannot be written.
@@ -78,7 +87,7 @@ def run_plan(
         aside = put_aside(plan.output)
         if aside is not None:
             tell(observer.told, f"the run that was in {plan.output} is now in {aside}")
-    run = Run.create(plan.output, plan.settings)
+    run = Run.create(plan.output, plan.settings, plan.not_publishable)
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
     run.fix_identity(
@@ -87,8 +96,8 @@ def run_plan(
     )
     add_request(run, _request(plan))
     cells: dict[int, list[Cell]] = {}
-    todo: list[tuple[int, Block]] = []
-    for index, block in enumerate(plan.blocks):
+    todo: list[_Item] = []
+    for index, block in enumerate(plan.own):
         known = _known_cells(run, block, observer)
         if known is None:
             todo.append((index, block))
@@ -96,7 +105,7 @@ def run_plan(
             cells[index] = known
             tell(observer.found, block)
     if todo:
-        cells.update(_compute(run, plan, todo, observer, limits or Limits()))
+        cells.update(_compute(run, plan, todo, observer, limits or Limits(), workers))
     ordered = [cell for index in sorted(cells) for cell in cells[index]]
     failed = any(cell.status == "failed" for cell in ordered)
     return Outcome(run, ordered, complete=not failed and not plan.skipped)
@@ -110,6 +119,7 @@ def _request(plan: Plan) -> Request:
         seeds=tuple(sorted({seed for block in plan.blocks for seed in block.seeds})),
         reference=plan.reference,
         skipped=skipped,
+        publishable_steps=plan.publishable_steps,
     )
 
 
@@ -132,14 +142,28 @@ def _known_cells(run: Run, block: Block, observer: Observer) -> list[Cell] | Non
 
 
 def _compute(
-    run: Run, plan: Plan, todo: list[tuple[int, Block]], observer: Observer, limits: Limits
+    run: Run,
+    plan: Plan,
+    todo: Sequence[_Item],
+    observer: Observer,
+    limits: Limits,
+    workers: int,
 ) -> dict[int, list[Cell]]:
     results: dict[int, list[Cell]] = {}
-    with contextlib.closing(_computer(plan, limits)) as computer:
-        computer.check_weights(block.entry for _, block in todo)
-        for index, block in todo:
-            tell(observer.started, block)
-            outcome = computer.compute(block, observer)
+
+    def begin(index: int, block: Block) -> bool:
+        """Starts a block, unless another process on this folder has finished it meanwhile."""
+        known = _known_cells(run, block, observer)
+        if known is not None:
+            results[index] = known
+            tell(observer.found, block)
+            return False
+        tell(observer.started, block)
+        return True
+
+    outcomes = _outcomes(plan, todo, begin, observer, limits, workers)
+    with contextlib.closing(outcomes):
+        for index, block, computer, outcome in outcomes:
             if isinstance(outcome, Failed):
                 cells = failed_cells(block, computer.machine, outcome)
             else:
@@ -148,6 +172,39 @@ def _compute(
                 results[index] = [_write(run, cell) for cell in cells]
             tell(observer.finished, block, results[index])
     return results
+
+
+def _outcomes(
+    plan: Plan,
+    todo: Sequence[_Item],
+    begin: Callable[[int, Block], bool],
+    observer: Observer,
+    limits: Limits,
+    workers: int,
+) -> Generator[tuple[int, Block, Computer, Computed | Failed], None, None]:
+    count = min(workers, len(todo))
+    if count > 1:
+        from celo.evaluation.parallel import compute_all
+
+        def died(block: Block, failed: Failed) -> None:
+            where = f"{block.entry.label} on {block.task.record.name}"
+            observer.told(f"{where}: {failed.reason}; it is tried again at the end, alone")
+
+        computers = _computers(plan, limits, count)
+        computers[0].check_weights(block.entry for _, block in todo)
+        yield from compute_all(computers, todo, begin, observer, died)
+        return
+    with contextlib.closing(_computer(plan, limits)) as computer:
+        computer.check_weights(block.entry for _, block in todo)
+        for index, block in todo:
+            if begin(index, block):
+                yield index, block, computer, computer.compute(block, observer)
+
+
+def _computers(plan: Plan, limits: Limits, count: int) -> Sequence[Computer]:
+    from celo.evaluation.isolation import IsolatedComputer, Share
+
+    return [IsolatedComputer(plan, limits, Share(number, count)) for number in range(count)]
 
 
 def _computer(plan: Plan, limits: Limits) -> Computer:

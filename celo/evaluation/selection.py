@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from celo.errors import UsageError
-from celo.evaluation.cells import Cell
+from celo.evaluation.cells import Cell, CellKey
 from celo.evaluation.scores import LOST, Curve, ScoreOptions, judge, select
 
 TRIPLE = 3
@@ -61,6 +61,17 @@ def unique(cells: Iterable[Cell]) -> list[Cell]:
         group[0] if len(group) == 1 else min(group, key=lambda c: (c.status == "failed", _hash(c)))
         for _, group in sorted(same.items())
     ]
+
+
+def conflicting(cells: Iterable[Cell]) -> list[CellKey]:
+    """Keys, sorted by digest, of which there are finished results with different curves."""
+    hashes: dict[str, set[str]] = defaultdict(set)
+    keys = {}
+    for cell in cells:
+        if cell.status != "failed":
+            hashes[cell.key.digest].add(_hash(cell))
+            keys[cell.key.digest] = cell.key
+    return [keys[digest] for digest, found in sorted(hashes.items()) if len(found) > 1]
 
 
 def run_hash(cell: Cell) -> str:

@@ -21,7 +21,7 @@ import os
 import re
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,14 @@ class Run:
         self.settings = settings
 
     @staticmethod
-    def create(path: Path, settings: RunSettings) -> Run:
+    def create(path: Path, settings: RunSettings, not_publishable: Sequence[str] = ()) -> Run:
         """Opens the run in `path`, or starts one there.
+
+        Args:
+          path: the folder.
+          settings: of the run.
+          not_publishable: why its results must not be published; noted in a new run.json for its
+            readers.
 
         Raises:
           StoreError: the folder holds a run of other settings, something else, or is unwritable.
@@ -105,7 +111,8 @@ class Run:
                 f"{path} is not empty and holds no run (it has no run.json)",
                 hint="choose another folder with --output",
             )
-        text = json.dumps(settings.to_json(), indent=2)
+        marked = {**settings.to_json(), "not_publishable": list(not_publishable)}
+        text = json.dumps(marked, indent=2)
         with _write_errors(path):
             write_atomically(path / "run.json", lambda file: file.write(text.encode()))
         return Run(path, settings)
@@ -149,8 +156,9 @@ class Run:
         path = self.path / "identity.json"
         asked = {"weights": dict(weights), "data": dict(data)}
         known: dict[str, dict[str, str]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            known = json.loads(path.read_bytes())
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            read = json.loads(path.read_bytes())
+            known = {kind: {**read[kind]} for kind in asked}  # anything else is damage
         merged = {kind: {**asked[kind], **known.get(kind, {})} for kind in asked}
         for kind, names in asked.items():
             for name, value in names.items():

@@ -18,11 +18,13 @@ from celo.evaluation.choosing import DEFAULT_METRICS, ChosenMetric, choose_metri
 from celo.evaluation.measuring import Measured, measure
 from celo.evaluation.provenance import Cost, cost, label, provenance
 from celo.evaluation.published import Published
+from celo.evaluation.publishing import not_publishable
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.selection import (
     Picked,
     check_comparable,
     choose_runs,
+    conflicting,
     run_hash,
     tuned,
     unique,
@@ -97,6 +99,7 @@ class Summary:
       figures: of comparison metrics, by metric, optimizer and task.
       profiles: curves of comparison metrics.
       published: figures of other people, to stand beside these; never aggregated with them.
+      not_publishable: why the results must not be published; () if they may be.
     """
 
     run: str
@@ -117,6 +120,7 @@ class Summary:
     figures: tuple[TaskFigure, ...] = ()
     profiles: tuple[Profile, ...] = ()
     published: tuple[Published, ...] = ()
+    not_publishable: tuple[str, ...] = ()
 
 
 def summarize(
@@ -129,6 +133,7 @@ def summarize(
     expected: remarks.Expected | None = None,
     complete: bool = True,
     notes: Sequence[str] = (),
+    horizons: Sequence[int] = (),
     cache: statistics.Cache | None = None,
     reps: int = statistics.REPS,
     metrics: Sequence[ChosenMetric] | None = None,
@@ -146,6 +151,7 @@ def summarize(
       expected: seeds asked for by (entry, task); None for every entry on every task, any seeds.
       complete: False if the caller knows that something is missing.
       notes: stand before the summary's own.
+      horizons: from which the results may be published (`celo.evaluation.publishing`).
       cache: statistics by content, computed before; added to.
       reps: repetitions of the bootstrap.
       metrics: what is shown (`choose_metrics`); None for Celo's two scores.
@@ -157,11 +163,12 @@ def summarize(
     """
     options = options or ScoreOptions()
     shown = {*entries, reference}
-    cells = unique(
+    given = [
         cell
         for cell in cells
         if (not tasks or cell.key.task in tasks) and (not entries or cell.key.entry in shown)
-    )
+    ]
+    cells = unique(given)
     if not cells:
         raise UsageError("there are no results to show", hint="`celo eval` produces them")
     check_comparable(cells)
@@ -206,6 +213,7 @@ def summarize(
     all_notes = (
         *notes,
         *missing,
+        *remarks.conflicts(conflicting(given)),
         *remarks.failures(runs, entries, tasks),
         *remarks.mixed_numerics(runs),
         *remarks.about_reference(reference, picked, tasks),
@@ -242,6 +250,7 @@ def summarize(
         ),
         profiles=tuple(p for result in measured.found.values() for p in result.profiles),
         published=tuple(published),
+        not_publishable=not_publishable(cells[0].key.schedule, horizons),
     )
 
 

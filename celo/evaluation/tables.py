@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from statistics import median
 from typing import Any
 
@@ -68,6 +68,7 @@ def to_json(summary: Summary) -> dict[str, Any]:
         "schema": SCHEMA,
         "run": summary.run,
         "complete": summary.complete,
+        "not_publishable": list(summary.not_publishable),
         "aggregate": aggregate,
         "tasks": runs,
         **_asked_for(summary),
@@ -157,7 +158,7 @@ def _tasks(summary: Summary, scored: bool) -> Table:
         scores = [_mean([r.final_loss_score for r in results]), _mean([r.speedup for r in results])]
         rows.append(
             (
-                f"{task}: {_data_label(summary.data[task])}",
+                f"{task}: {data_label(summary.data[task])}",
                 summary.labels[entry],
                 _number(_mean([r.final_loss for r in results]), ".4g"),
                 *([_number(score, ".2f") for score in scores] if scored else []),
@@ -206,14 +207,17 @@ def _cost(summary: Summary) -> Table:
 
 
 def _title(summary: Summary, text: str) -> str:
-    warning = data_warning(summary)
-    return f"{text} ({warning})" if warning else text
+    warnings = [data_warning(summary), "not publishable" if summary.not_publishable else None]
+    shown = ", ".join(filter(None, warnings))
+    return f"{text} ({shown})" if shown else text
 
 
 def _header(summary: Summary) -> list[str]:
     lines = []
     if summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
+    if summary.not_publishable:
+        lines.append(f"NOT PUBLISHABLE: {'; '.join(summary.not_publishable)}.")
     options, schedule = summary.options, f"{summary.steps} steps"
     if options.horizon is not None:
         schedule += f" scored at {options.horizon}"
@@ -233,7 +237,7 @@ def _text(summary: Summary) -> str:
     parts = ["\n".join(_header(summary)), *map(drawn, tables(summary))]
     remarks = [
         textwrap.fill(f"note: {note}", WIDTH, subsequent_indent="  ", break_long_words=False)
-        for note in _notes(summary)
+        for note in remarks_of(summary)
     ]
     return "\n\n".join([*parts, *(["\n".join(remarks)] if remarks else [])])
 
@@ -250,7 +254,8 @@ def drawn(table: Table) -> str:
         numeric=[i - skip for i in table.numeric],
     )
     drawn = [indent + line for line in lines]
-    text, group = [table.title, "", *drawn[:2]], None
+    title = textwrap.fill(table.title, WIDTH)
+    text, group = [title, "", *drawn[:2]], None
     for row, line in zip(table.rows, drawn[2:], strict=True):
         if table.group and row[0] != group:
             group = row[0]
@@ -261,7 +266,8 @@ def drawn(table: Table) -> str:
 
 def _markdown(summary: Summary) -> str:
     parts = ["\n".join(_header(summary)), *map(markdown_table, tables(summary))]
-    parts.append("\n".join(f"- {_escape(line)}" for line in [*_notes(summary), *_method(summary)]))
+    remarks = [*remarks_of(summary), *_method(summary)]
+    parts.append("\n".join(f"- {_escape(line)}" for line in remarks))
     return "\n\n".join(parts)
 
 
@@ -303,10 +309,18 @@ def _method(summary: Summary) -> list[str]:
     return [*lines, f"run {summary.run}"]
 
 
-def _notes(summary: Summary) -> list[str]:
+def remarks_of(summary: Summary) -> list[str]:
+    """What a reader must know, one sentence each; untrained weights come first."""
     untrained = [name for name in summary.labels.values() if "random" in name]
     notes = [f"{name} has untrained weights" for name in untrained]
     return [*notes, *summary.notes]
+
+
+# Not those of the first row: a half-finished run has none.
+_CSV_COLUMNS = (
+    *("run", *(field.name for field in fields(TaskResult))),
+    *("split", "data", "label", "not_publishable"),
+)
 
 
 def _csv(summary: Summary) -> str:
@@ -316,19 +330,20 @@ def _csv(summary: Summary) -> str:
             **result.row(),
             "hyperparameters": json.dumps(dict(result.hyperparameters), sort_keys=True),
             "split": summary.options.split,
-            "data": _data_label(summary.data[result.task]),
+            "data": data_label(summary.data[result.task]),
             "label": summary.labels[result.optimizer],
+            "not_publishable": "; ".join(summary.not_publishable),
         }
         for result in summary.tasks
     ]
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")
 
 
-def _data_label(data: DataIdentity) -> str:
+def data_label(data: DataIdentity) -> str:
     # The label is free text; the kind is what must never be lost.
     return data.label if data.kind in data.label else f"{data.kind} {data.label}".strip()
 

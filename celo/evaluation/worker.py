@@ -128,6 +128,7 @@ class _Worker:
         from celo.evaluation.limits import Limits
         from celo.evaluation.plan import make_plan
 
+        _keep_to(self._request["cpus"])
         import_settings(self._request["jax"])
         config = self._request["config"]
         plan = make_plan(EvalConfig(**{**config, "output": Path(config["output"])}))
@@ -173,6 +174,13 @@ class _Worker:
 
     def advanced(self, block: Block, progress: Progress) -> None:
         send(self._answers, {"kind": "advanced", "progress": asdict(progress)})
+
+
+def _keep_to(cpus: list[int] | None) -> None:
+    """Leaves the other cores to the other workers; before JAX starts its threads."""
+    if cpus is not None:
+        with contextlib.suppress(OSError):  # taken away from us meanwhile: slower, no worse
+            os.sched_setaffinity(0, cpus)
 
 
 def identity(block: Block) -> Message:

@@ -30,3 +30,17 @@ def celo(
         timeout=timeout,
         check=False,
     )
+
+
+def children(process: int) -> list[int]:
+    """Processes that it has started."""
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True
+    )
+    return [int(line) for line in done.stdout.split()]
+
+
+def runs(process: int) -> bool:
+    """Whether it does; one that nobody has asked about its end does not."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
+    return done.stdout.strip()[:1] not in ("", "Z")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import CELO, celo
+from tests.cli.process import CELO, celo, children, runs
 from tests.shared_folder import checkpoints_dir
 
 QUICK = [
@@ -39,6 +39,13 @@ QUICK = [
         (["--optimizers", "sgd", "--suite", "quickstart", "--config", "no.toml"], "cannot read"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--memory-limit", "8X"], "got '8X'"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--time-limit", "0"], "above 0"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--workers", "0"], "--workers must be"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--workers", "1025"], "at most 1,024"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--shard", "3/2"], "got '3/2'"),
+        (
+            ["--optimizers", "sgd", "--suite", "quickstart", "--shard", "1/2", "--fresh"],
+            "--fresh with --shard",
+        ),
     ],
 )
 def test_wrong_requests(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -252,8 +259,12 @@ def test_one_run_never_mixes_weights(tmp_path: Path) -> None:
     assert celo(*run).returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (signal.SIGINT, 2)]
+)
+def test_an_interruption_keeps_what_is_finished(
+    tmp_path: Path, number: signal.Signals, workers: int
+) -> None:
     run = ["eval", "--optimizers", "sgd:lr=0.1", "--reference", "none", "--seeds", "0,3,6"]
     run += [
         "--task",
@@ -264,6 +275,8 @@ def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.S
         str(tmp_path / "run"),
         "--format",
         "json",
+        "--workers",
+        str(workers),
     ]
     process = subprocess.Popen(
         [CELO, *run], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
@@ -272,6 +285,8 @@ def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.S
     for line in process.stderr:
         if " step " in line:
             break
+    started = children(process.pid)
+    assert len(started) == (workers if workers > 1 else 0)
     process.send_signal(number)
     began = time.monotonic()
     stdout, stderr = process.communicate(timeout=60)
@@ -280,3 +295,4 @@ def test_an_interruption_keeps_what_is_finished(tmp_path: Path, number: signal.S
     assert "the same command goes on" in stderr
     assert json.loads(stdout)["error"]["code"] == "interrupted"
     assert not list((tmp_path / "run").rglob("*.part"))
+    assert not [worker for worker in started if runs(worker)]

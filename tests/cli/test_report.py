@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from celo.cli.main import main
-from celo.evaluation.cells import Cell, Schedule
+from celo.evaluation.cells import Cell, DataIdentity, Schedule
 from celo.evaluation.requests import Request, add_request
 from celo.evaluation.store import Run, RunSettings
 from tests.evaluation.synthetic_cells import SCHEDULE, block, tuned
@@ -192,6 +192,59 @@ def test_an_empty_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     code, _, err = _report(capsys, tmp_path / "nowhere")
     assert code == 1
     assert "holds no run" in err
+
+
+@pytest.mark.parametrize("format_", ["table", "markdown", "csv", "json"])
+def test_a_run_whose_first_block_is_half_done_is_shown_as_incomplete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], format_: str
+) -> None:
+    path = _run(tmp_path / "run", block("celo", "T", [1.0] * 3)[:2])
+    code, out, err = _report(capsys, path, "--format", format_)
+    assert code == 3 and "incomplete" in err and out
+    if format_ != "csv":
+        assert "2 cells of unfinished blocks" in " ".join(out.split())
+
+
+def test_runs_of_other_horizons_or_data_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer = Schedule(500)
+    other = _run(tmp_path / "a", block("celo", "T", [1.0] * 3, schedule=longer), longer)
+    code, out, err = _report(capsys, run, other)
+    assert (code, out) == (2, "")
+    assert "different horizons cannot be compared: 100 steps and 500 steps" in err
+    assert "report them separately" in err
+    made_up = DataIdentity("data of T", "synthetic", "synthetic", "f" * 64)
+    other = _run(tmp_path / "b", block("celo", "U", [1.0] * 3, data=made_up))
+    code, out, err = _report(capsys, run, other)
+    assert (code, out) == (2, "")
+    assert "different kinds of data cannot be compared: real data and synthetic data" in err
+
+
+def test_runs_that_disagree_about_a_cell_are_said_to(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = _run(tmp_path / "other", block("celo", "T", [1.0, 1.5, 1.0]))
+    code, one = _json(capsys, run, other)
+    assert code == 0
+    [note] = [n for n in one["provenance"]["notes"] if n.startswith("conflicting")]
+    assert "different curves of celo on T (seed 1)" in note
+    assert _json(capsys, other, run)[1]["tasks"] == one["tasks"]
+    same = _run(tmp_path / "same", block("celo", "T", [1.0] * 3))
+    notes = _json(capsys, run, same)[1]["provenance"]["notes"]
+    assert not [note for note in notes if "conflicting" in note]
+
+
+def test_the_horizon_of_a_suite_is_remembered(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = SCHEDULE.steps
+    _, value = _json(capsys, run)
+    assert f"{steps} steps, published: 2000" in value["not_publishable"]
+    request = Request(("celo",), ("T",), (0, 1, 2), "adam", publishable_steps=steps)
+    add_request(Run.open(run), request)
+    _, value = _json(capsys, run)
+    assert f"{steps} steps, published: 2000" not in value["not_publishable"]
 
 
 def test_a_repeated_report_imports_nothing_heavy_and_agrees(

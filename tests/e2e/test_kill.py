@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults import CELO, run, written
-from tests.cli.process import celo
+from tests.cli.process import celo, children, runs
 from tests.e2e.neighbours import path_with
 from tests.evaluation import faulty
 
@@ -20,6 +20,14 @@ EVALUATION = (
     *("eval", "--optimizers", "sgd:lr=0.1,sgdm:lr=0.1", "--reference", "none"),
     *("--task", "Digits_MLP_32", "--steps", "20", "--seeds", "0,3,6", "--format", "quiet"),
 )
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The evaluation by one process that nothing happened to."""
+    folder = tmp_path_factory.mktemp("runs") / "alone"
+    assert celo(*EVALUATION, "--output", str(folder)).returncode == 0
+    return folder
 
 
 @pytest.mark.slow
@@ -30,9 +38,9 @@ def test_kills_lose_nothing_that_was_finished(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_one_of_two_processes_on_a_folder_is_killed(tmp_path: Path) -> None:
+def test_one_of_two_processes_on_a_folder_is_killed(alone: Path, tmp_path: Path) -> None:
     """The other one finishes, with the results of one that was alone."""
-    shared, alone = tmp_path / "shared", tmp_path / "alone"
+    shared = tmp_path / "shared"
     two = [
         subprocess.Popen([CELO, *EVALUATION, "--output", str(shared)], stderr=subprocess.PIPE)
         for _ in range(2)
@@ -43,12 +51,25 @@ def test_one_of_two_processes_on_a_folder_is_killed(tmp_path: Path) -> None:
     assert two[0].wait() == -signal.SIGKILL and two[1].returncode == 0, stderr.decode()
     two[0].communicate()
     assert b"Traceback" not in stderr and b"damaged" not in stderr
-    assert celo(*EVALUATION, "--output", str(alone)).returncode == 0
     assert _curves(shared) == _curves(alone)
     kept = written(shared)
     assert len(kept) == 6
     assert celo(*EVALUATION, "--output", str(shared)).returncode == 0
     assert written(shared) == kept
+
+
+def test_a_worker_that_is_killed_costs_nothing(alone: Path, tmp_path: Path) -> None:
+    """Its block is computed again at the end, with the results of one process."""
+    folder = tmp_path / "run"
+    command = [CELO, *EVALUATION[:-2], "--workers", "2", "--output", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    _wait(lambda: len(written(folder)) >= 1 or process.poll() is not None)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    stderr = process.communicate(timeout=300)[1].decode()
+    assert process.returncode == 0, stderr
+    assert "killed by SIGKILL" in stderr and "tried again at the end, alone" in stderr
+    assert "Traceback" not in stderr and "FAILED" not in stderr
+    assert _curves(folder) == _curves(alone)
 
 
 def test_what_is_computed_ends_with_who_asked_for_it(tmp_path: Path) -> None:
@@ -63,10 +84,10 @@ def test_what_is_computed_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     )
     _wait(lambda: marker.exists() and marker.read_text() != "" or process.poll() is not None)
     worker = int(marker.read_text())
-    assert worker != process.pid and _runs(worker)
+    assert worker != process.pid and runs(worker)
     process.kill()
     process.wait()
-    _wait(lambda: not _runs(worker))
+    _wait(lambda: not runs(worker))
 
 
 def _wait(until: Callable[[], bool]) -> None:
@@ -74,12 +95,6 @@ def _wait(until: Callable[[], bool]) -> None:
     while not until():
         assert time.monotonic() - began < 300
         time.sleep(0.005)
-
-
-def _runs(process: int) -> bool:
-    """Whether it does; one that nobody has asked about its end does not."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
-    return done.stdout.strip()[:1] not in ("", "Z")
 
 
 def _curves(folder: Path) -> dict[str, dict[str, bytes]]:

@@ -139,6 +139,7 @@ class Known:
         """Computes in the place of JAX."""
         with (
             mock.patch.object(runner, "_computer", lambda plan, limits: self),
+            mock.patch.object(runner, "_computers", lambda plan, limits, count: [self] * count),
             mock.patch.object(runner, "finished_cells", lambda block, machine, cells: cells),
         ):
             yield

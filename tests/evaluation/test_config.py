@@ -32,6 +32,10 @@ def test_defaults_are_the_published_protocol() -> None:
         ({"eval_batches": 0}, "--eval-batches"),
         ({"steps": 10**8}, "at most 10,000,000"),
         ({"eval_every": 10**6}, "--eval-every must be at most 10,000"),
+        ({"workers": 0}, "--workers must be at least 1, got 0"),
+        ({"workers": 2000}, "--workers must be at most 1,024, got 2000"),
+        ({"shard": "3/2"}, "1 <= NUMBER <= COUNT, got '3/2'"),
+        ({"shard": "1/2", "fresh": True}, "put aside what the other shards have computed"),
     ],
 )
 def test_wrong_requests_are_refused(changes, message) -> None:
@@ -43,7 +47,14 @@ def test_wrong_requests_are_refused(changes, message) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 10.5}, {"seeds": 3}, {"seeds": (0.5,)}, {"tasks": (1,)}, {"optimizers": 5}],
+    [
+        {"steps": 10.5},
+        {"seeds": 3},
+        {"seeds": (0.5,)},
+        {"workers": 1.5},
+        {"tasks": (1,)},
+        {"optimizers": 5},
+    ],
 )
 def test_python_callers_get_a_sentence_too(changes) -> None:
     with pytest.raises(UsageError, match="must be"):
@@ -63,7 +74,7 @@ def test_toml_builds_the_same_object(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
     path.write_text(
         'optimizers = ["celo", "adam"]\nsuite = "quickstart"\nseeds = [0, 1]\n'
-        'output = "here"\nreference = "none"\nsteps = 50\n'
+        'output = "here"\nreference = "none"\nsteps = 50\nworkers = 2\nshard = "1/4"\n'
     )
     assert EvalConfig(**read_config(path)) == EvalConfig(
         optimizers=("celo", "adam"),
@@ -72,6 +83,8 @@ def test_toml_builds_the_same_object(tmp_path: Path) -> None:
         output=Path("here"),
         reference=None,
         steps=50,
+        workers=2,
+        shard="1/4",
     )
 
 

@@ -208,6 +208,14 @@ def test_names_stand_for_one_thing(run: Run) -> None:
     run.fix_identity({"celo": "aa", "celo-adam": "bb"}, {"mnist": "11"})
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"weights": 3, "data": {}}', "{}"])
+def test_damaged_names_are_fixed_anew(run: Run, content: str) -> None:
+    (run.path / "identity.json").write_text(content)
+    run.fix_identity({"celo": "aa"}, {"mnist": "11"})
+    with pytest.raises(StoreError, match="celo with other weights"):
+        run.fix_identity({"celo": "cc"}, {})
+
+
 def test_put_aside_loses_nothing(run: Run) -> None:
     run.write(cell())
     aside = put_aside(run.path)

@@ -326,7 +326,10 @@ def _many() -> list[Cell]:
 
 def test_the_contract_of_the_json() -> None:
     value = json.loads(render(summary(_many()), "json"))
-    assert list(value) == ["schema", "run", "complete", "aggregate", "tasks", "cost", "provenance"]
+    assert list(value) == [
+        *("schema", "run", "complete", "not_publishable"),
+        *("aggregate", "tasks", "cost", "provenance"),
+    ]
     assert value["schema"] == 1
     assert value["complete"] is False
     names = {

@@ -109,11 +109,12 @@ def test_data_that_are_not_the_real_ones_are_named_in_every_table(format_: str) 
     synthetic = DataIdentity("cifar10", "synthetic", "synthetic", "b" * 64)
     text = render(_summary(synthetic), format_)
     assert text.startswith("SYNTHETIC DATA")
-    titles = [line for line in text.splitlines() if "(synthetic data)" in line]
+    titles = [line for line in text.splitlines() if "(synthetic data, not publishable)" in line]
     assert len(titles) == 4
     assert f"{SHORT}: synthetic" in text
     text = render(_summary(PARTIAL), format_)
-    assert text.count("(partial data on 2 of 2 tasks)") == 4
+    warning = "(partial data on 2 of 2 tasks, not publishable)"
+    assert " ".join(text.split()).count(warning) == 4
     assert PARTIAL.label in text
     assert "data)" not in render(_summary(), format_)
 
@@ -178,3 +179,14 @@ def test_unknown_formats_are_refused(found: Summary) -> None:
     assert all(render(found, format_) for format_ in FORMATS)
     with pytest.raises(UsageError, match="'html'"):
         render(found, "html")
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_run_without_a_whole_block_is_shown(format_: str) -> None:
+    """Its only cell belongs to a block that was interrupted."""
+    half = block("adam", "T", [1.0, 2.0, 3.0])[:2]
+    text = render(summarize(half, reference=None), format_)
+    if format_ == "csv":
+        assert text.startswith("run,task,optimizer,seed,") and len(text.splitlines()) == 1
+    else:
+        assert "incomplete: adam lacks 1 of 1 tasks" in text

@@ -59,6 +59,22 @@ def test_every_write_may_fail(
     assert all(words in message and "safe" in message for message in result.messages)
 
 
+def test_every_write_may_fail_while_several_workers_compute(
+    clean: list[Cell], tmp_path: Path
+) -> None:
+    def evaluate_by_three(folder: Path, *, fresh: bool = False) -> str | None:
+        try:
+            celo.evaluate(OPTIMIZERS, output=folder, fresh=fresh, workers=3, **SETTINGS)
+        except StoreError as error:
+            return str(error)
+        return None
+
+    result = sweep(clean, tmp_path, Fault("replace", errno.ENOSPC), evaluate_by_three)
+    assert result.places > len(clean)
+    assert (result.lost, result.repeated) == (0, 0)
+    assert len(clean) <= result.refused <= result.places
+
+
 @pytest.mark.parametrize("left", ["old", "new", "empty", "torn"])
 def test_power_may_fail_before_the_folder_is_on_disk(
     clean: list[Cell], left: str, tmp_path: Path
@@ -118,6 +134,27 @@ def test_no_file_system_must_lock(clean: list[Cell], tmp_path: Path, monkeypatch
     assert folders and known.computed
     assert len(finished(tmp_path / "run", clean)) == len(clean)
     assert store.put_aside(tmp_path / "run") is not None
+
+
+def test_a_block_that_another_process_finished_meanwhile_is_taken(
+    clean: list[Cell], tmp_path: Path
+) -> None:
+    """While the first block is computed here, all the others are finished by somebody else."""
+    folder = tmp_path / "run"
+
+    class Slow(Known):
+        def compute(self, block, listener):
+            run = store.Run.open(folder)
+            for cell in clean:
+                if cell.key.digest not in {key.digest for key in block.keys("vmap")}:
+                    run.write(cell)
+            return super().compute(block, listener)
+
+    known = Slow(clean)
+    with known.instead():
+        assert evaluate(folder) is None
+    assert len(known.computed) < len(clean) == len(finished(folder, clean))
+    assert {cell.key.digest for cell in clean[: len(known.computed)]} == set(known.computed)
 
 
 def test_a_block_that_fails_hides_none_of_its_finished_cells(

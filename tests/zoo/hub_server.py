@@ -9,8 +9,10 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,12 +26,13 @@ class Hub:
     """What the server holds and how it misbehaves.
 
     Attributes:
-      revisions: files by (repository, revision).
+      revisions: files by (repository, revision); a repository of datasets is called
+        `datasets/ORG/NAME`.
       requests: "METHOD PATH" of every request.
       statuses: answered, one each, by the next requests for a file.
       gated: readable with the token only.
       damage: of the body of a stored file: "truncate", "swap", "longer", "slow", "huge" (as it is
-        announced) or None.
+        announced), "nothing", "no-ranges" or None.
       half_sent: set when half of a slow body was sent.
     """
 
@@ -56,7 +59,7 @@ class Hub:
         return next(
             name
             for (repo, name), other in self.revisions.items()
-            if repo == repository and other is files and name != "main"
+            if repo == repository and other is files and len(name) == 40
         )
 
 
@@ -76,6 +79,20 @@ def serving() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+def _tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """What the hub lists: small text files lie in git itself, all others in large-file storage."""
+    entries: list[dict[str, Any]] = []
+    for path, data in files.items():
+        blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+        entry = {"type": "file", "path": path, "size": len(data), "oid": blob}
+        if not path.endswith((".md", ".txt")):
+            digest = hashlib.sha256(data).hexdigest()
+            entry["lfs"] = {"oid": digest, "size": len(data), "pointerSize": 134}
+        entries.append(entry)
+    folders = {path.rpartition("/")[0] for path in files} - {""}
+    return [{"type": "directory", "path": f, "oid": "0"} for f in sorted(folders)] + entries
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -128,12 +145,15 @@ class Handler(BaseHTTPRequestHandler):
         hub.requests.append(f"{self.command} {self.path}")
         if self.path.startswith("/storage/"):
             return self._stored()
+        if self.path.startswith("/api/datasets/"):
+            return self._dataset()
         if self.path.count("/") < 5 or self.path.startswith("/api/"):
             return self._json({}, 404, {"X-Error-Code": "RepoNotFound"})
         if hub.statuses:
             return self._json({"error": "not now"}, hub.statuses.pop(0), {"Retry-After": "0"})
-        _, owner, name, _, revision, file = self.path.split("/", 5)
-        repository = f"{owner}/{name}"
+        kind = "datasets/" if self.path.startswith("/datasets/") else ""
+        owner, name, _, revision, file = self.path.removeprefix(f"/{kind}").split("/", 4)
+        repository, revision = f"{kind}{owner}/{name}", urllib.parse.unquote(revision)
         if (repository, "main") not in hub.revisions:
             return self._json({}, 404, {"X-Error-Code": "RepoNotFound"})
         if hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
@@ -153,19 +173,47 @@ class Handler(BaseHTTPRequestHandler):
             "X-Linked-Etag": f'"{digest}"',
             "X-Linked-Size": str(len(data)),
             "ETag": '"0"',
-            "Location": f"{storage}/storage/{owner}/{name}/{commit}/{file}",
+            "Location": f"{storage}/storage/{commit}/{repository}/{file}",
         }
         return self._json({}, 302, headers)
 
+    def _dataset(self) -> None:
+        hub = self.hub
+        path, _, query = self.path.partition("?")
+        owner, name, verb, revision = path.removeprefix("/api/datasets/").split("/")
+        repository, revision = f"datasets/{owner}/{name}", urllib.parse.unquote(revision)
+        if hub.statuses:
+            return self._json({"error": "not now"}, hub.statuses.pop(0), {"Retry-After": "0"})
+        if (repository, "main") not in hub.revisions:
+            return self._json({}, 404, {"X-Error-Code": "RepoNotFound"})
+        if hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return self._json({}, 403, {"X-Error-Code": "GatedRepo"})
+        if (repository, revision) not in hub.revisions:
+            return self._json({}, 404, {"X-Error-Code": "RevisionNotFound"})
+        if verb == "revision":
+            commit = hub.commit_of(repository, revision)
+            return self._json({"id": f"{owner}/{name}", "sha": commit})
+        return self._json(_tree(hub.revisions[repository, revision]))
+
     def _stored(self) -> None:
         hub = self.hub
-        _, _, owner, name, commit, file = self.path.split("/", 5)
-        data = hub.revisions[f"{owner}/{name}", commit][file]
+        _, _, commit, rest = self.path.split("/", 3)
+        pieces = rest.split("/", 3 if rest.startswith("datasets/") else 2)
+        data = hub.revisions["/".join(pieces[:-1]), commit][pieces[-1]]
         if hub.damage == "swap":
             data = data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
         if hub.damage == "longer":
             data += b"\0"
-        self.send_response(200)
+        start, whole = 0, len(data)
+        if hub.damage == "nothing":
+            data = b""
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        if asked and hub.damage != "no-ranges":
+            start = int(asked[1])
+            data = data[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
         self.send_header("Content-Length", str(2**40 if hub.damage == "huge" else len(data)))
         self.end_headers()
         if self.command == "HEAD":
@@ -184,9 +232,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.wfile.write(data)
 
-    def _json(
-        self, value: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
-    ) -> None:
+    def _json(self, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         body = b"" if self.command == "HEAD" else json.dumps(value).encode()
         self.send_response(status)
         for key, text in {"Content-Type": "application/json", **(headers or {})}.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import tempfile
@@ -14,24 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from celo.errors import WeightsError, WeightsMissingError
+from celo.hub import BUSY, chain, explain, is_network
+from celo.hub import is_offline as is_offline
 
 _TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_RETRIES, _WAIT, _MAX_WAIT = 2, 0.5, 10.0  # seconds, where the hub names none; at most
-_BUSY = (429, 500, 502, 503, 504)
-_TRUE = {"1", "on", "yes", "true"}
+_RETRIES = 2
 _TEMPORARY = "celo-zoo-"
 _ABANDONED = 24 * 3600.0  # seconds after which no pull can still be running
 
 
 class NotOnHubError(WeightsError):
     """The repository exists, the file does not."""
-
-
-def is_offline() -> bool:
-    """Whether the environment forbids the network (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
-    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    return any(os.environ.get(name, "").lower() in _TRUE for name in names)
 
 
 def _refuse_offline() -> None:
@@ -192,7 +185,7 @@ def upload(repository: str, files: Mapping[str, bytes]) -> str:
 def _explain_upload(error: Exception, repository: str) -> WeightsError:
     from huggingface_hub import errors
 
-    for cause in _chain(error):
+    for cause in chain(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if isinstance(cause, errors.LocalTokenNotFoundError) or status in (401, 403, 404):
             known = f" (status {status})" if status else ""
@@ -200,11 +193,11 @@ def _explain_upload(error: Exception, repository: str) -> WeightsError:
                 f"the hub does not let you write to {repository}{known}",
                 hint="run `hf auth login` with a token that may write there",
             )
-        if status in _BUSY:
+        if status in BUSY:
             return WeightsMissingError(f"the hub is not available now (status {status})")
         if status is not None:
             return WeightsError(f"the hub refused the files for {repository} (status {status})")
-        if _is_network(cause):
+        if is_network(cause):
             return WeightsMissingError(
                 f"the hub cannot be reached ({cause or type(cause).__name__})"
             )
@@ -212,76 +205,16 @@ def _explain_upload(error: Exception, repository: str) -> WeightsError:
 
 
 def _explain(error: Exception, repository: str, file: str, revision: str) -> WeightsError:
-    from huggingface_hub import errors
-
-    for cause in _chain(error):
+    for cause in chain(error):
         if isinstance(cause, WeightsError):
             return cause
-        if isinstance(cause, errors.GatedRepoError):
-            return WeightsError(
-                f"the hub does not let you read {repository}: it is gated",
-                hint=f"ask for access at https://huggingface.co/{repository}, then `hf auth login`",
-            )
-        if isinstance(cause, errors.RepositoryNotFoundError):
-            return WeightsError(
-                f"the hub has no repository {repository}, or it is private",
-                hint="if it is private, run `hf auth login` first",
-            )
-        if isinstance(cause, errors.RevisionNotFoundError):
-            return WeightsError(f"{repository} has no revision {revision!r}")
-        if isinstance(cause, errors.OfflineModeIsEnabled):
-            return WeightsMissingError("huggingface_hub is in offline mode")
-        if isinstance(cause, errors.HfHubHTTPError):
-            return _explain_status(cause, repository, file, revision)
-        if isinstance(cause, errors.EntryNotFoundError) and not isinstance(
-            cause, errors.LocalEntryNotFoundError
-        ):
-            return NotOnHubError(f"{repository} has no file {file} at revision {revision!r}")
-        if _is_network(cause):
-            return WeightsMissingError(
-                f"the hub cannot be reached ({cause or type(cause).__name__})"
-            )
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        return WeightsMissingError("the hub cannot be reached")
-    return WeightsError(
-        f"the download of {file} from {repository} failed: {type(error).__name__}: {error}"
-    )
-
-
-def _explain_status(
-    error: BaseException, repository: str, file: str, revision: str
-) -> WeightsError:
-    from huggingface_hub import errors
-
-    if isinstance(error, errors.EntryNotFoundError):
-        return NotOnHubError(f"{repository} has no file {file} at revision {revision!r}")
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    if status in (401, 403):
-        return WeightsError(
-            f"the hub does not let you read {repository} (status {status})",
-            hint="run `hf auth login`, or unset a token that has expired",
-        )
-    if status in _BUSY:
-        busy = _BusyError(f"the hub is not available now (status {status}); try again")
-        busy.wait = _seconds(getattr(getattr(error, "response", None), "headers", {}))
+    failure = explain(error, repository, file, revision)
+    if failure.kind == "busy":
+        busy = _BusyError(failure.message)
+        busy.wait = failure.wait
         return busy
-    return WeightsError(f"the hub refused {file} of {repository} (status {status})")
-
-
-def _seconds(headers: Mapping[str, str]) -> float:
-    text = headers.get("Retry-After") or ""
-    return min(float(text), _MAX_WAIT) if text.isdecimal() else _WAIT
-
-
-def _is_network(error: BaseException) -> bool:
-    # huggingface_hub 1 speaks through httpx, 2 through httpx2: told by name, imported by neither.
-    library = type(error).__module__.partition(".")[0]
-    return library.startswith("httpx") or isinstance(error, (ConnectionError, TimeoutError))
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    if failure.kind == "no-file":
+        return NotOnHubError(failure.message)
+    if failure.kind == "unreachable":
+        return WeightsMissingError(failure.message)
+    return WeightsError(failure.message, hint=failure.hint)
