@@ -56,7 +56,10 @@ class ImageTask(Task):
     def init_with_state(self, key: PRNGKey) -> tuple[Params, ModelState]:
         ones = jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), self.datasets.abstract_batch)
         params, statistics = self._network.init(key, ones)
-        return params, {"none": None, "empty": {}, "statistics": statistics}[self._state]
+        if self._state == "statistics":
+            # Haiku leaves averages of the batch of ones there: rounding errors around zero.
+            return params, jax.tree.map(jnp.zeros_like, statistics)
+        return params, None if self._state == "none" else {}
 
     def loss(self, params: Params, key: PRNGKey, data: Batch) -> jax.Array:
         if self._state == "statistics":

@@ -44,6 +44,15 @@ class BatchNorm(hk.BatchNorm):
         return super().__call__(features, is_training=True)
 
 
+def drawn_zeros(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Zeros [*shape] that no compiler knows to be zeros.
+
+    XLA on the CPU (jaxlib 0.10.2) computes `jnp.sum(x, 1) @ constant` as NaN within one program:
+    what happens where initial zeros of a last layer are used in the program that makes them.
+    """
+    return 0.0 * jax.random.normal(key, shape)
+
+
 def state_kind(norm: Norm, without: StateKind) -> StateKind:
     """The model state of a network with this norm.
 

@@ -53,7 +53,7 @@ def build(
     def init(key: PRNGKey, images: jax.Array, num_classes: int) -> Params:
         _, height, columns, channels = images.shape
         tokens = (height // patch) * (columns // patch)
-        stem_key, *block_keys = jax.random.split(key, 1 + blocks)
+        stem_key, head_key, *block_keys = jax.random.split(key, 2 + blocks)
         mixers = {}
         for i, block_key in enumerate(block_keys):
             token_key, channel_key = jax.random.split(block_key)
@@ -67,7 +67,7 @@ def build(
             **mixers,
             "stem": init_patch_embedding(stem_key, patch, channels, width),
             "pre_head_layer_norm": init_layer_norm(width),
-            "head": init_head(width, num_classes),
+            "head": init_head(head_key, width, num_classes),
         }
 
     return patch_task(name, init, mixer, datasets)

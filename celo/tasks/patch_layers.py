@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from celo.protocol import Batch, Datasets, Params, PRNGKey
 from celo.tasks.convolution import patches
 from celo.tasks.image_task import ImageTask, cross_entropy
+from celo.tasks.layers import drawn_zeros
 from celo.tasks.normalizers import patch_classifier
 
 Tree = Mapping[str, Any]
@@ -59,9 +60,9 @@ def patch_embedding(params: Tree, images: jax.Array) -> jax.Array:
     return patches(images, kernel.shape[0]) @ kernel.reshape(-1, kernel.shape[-1]) + params["bias"]
 
 
-def init_head(width: int, num_classes: int) -> Tree:
+def init_head(key: PRNGKey, width: int, num_classes: int) -> Tree:
     """Zeros, so that the first loss is ln C."""
-    return {"bias": jnp.zeros(num_classes), "kernel": jnp.zeros((width, num_classes))}
+    return {"bias": jnp.zeros(num_classes), "kernel": drawn_zeros(key, (width, num_classes))}
 
 
 def patch_task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import haiku as hk
 import jax
@@ -14,7 +15,7 @@ from celo.protocol import Batch
 from celo.tasks import normalizers
 from celo.tasks.convolution import Conv2D, max_pool
 from celo.tasks.image_task import ImageTask, cross_entropy
-from celo.tasks.layers import BatchNorm
+from celo.tasks.layers import BatchNorm, drawn_zeros
 
 _FIRST_CHANNELS = 64
 _GROUP_STRIDES = (1, 2, 2, 2)
@@ -78,7 +79,7 @@ class ResNet(hk.Module):
             for i, sizes in enumerate(zip(channels, blocks, _GROUP_STRIDES, strict=True))
         ]
         self._norm = BatchNorm(name="final_batchnorm")
-        self._logits = hk.Linear(num_classes, w_init=jnp.zeros, name="logits")
+        self._logits = hk.Linear(num_classes, w_init=_zeros, name="logits")
 
     def __call__(self, images: jax.Array) -> jax.Array:
         features = self._first(images)
@@ -88,6 +89,10 @@ class ResNet(hk.Module):
             features = group(features)
         features = jax.nn.relu(self._norm(features))
         return self._logits(jnp.mean(features, axis=(1, 2)))
+
+
+def _zeros(shape: Sequence[int], dtype: Any) -> jax.Array:
+    return drawn_zeros(hk.next_rng_key(), tuple(shape)).astype(dtype)
 
 
 class BlockGroup(hk.Module):

@@ -56,7 +56,7 @@ def build(
     def init(key: PRNGKey, images: jax.Array, num_classes: int) -> Params:
         _, height, columns, channels = images.shape
         tokens = 1 + (height // patch) * (columns // patch)
-        embedding_key, position_key, *block_keys = jax.random.split(key, 2 + blocks)
+        embedding_key, position_key, head_key, *block_keys = jax.random.split(key, 3 + blocks)
         encoder = {
             f"encoderblock_{i}": _init_block(block_key, width, mlp_width, heads)
             for i, block_key in enumerate(block_keys)
@@ -71,7 +71,7 @@ def build(
             },
             "cls": jnp.zeros((1, 1, width)),
             "embedding": init_patch_embedding(embedding_key, patch, channels, width),
-            "head": init_head(width, num_classes),
+            "head": init_head(head_key, width, num_classes),
         }
 
     return patch_task(name, init, vit, datasets)

@@ -15,6 +15,7 @@ from celo.protocol import Task
 from celo.records import TaskPlugin
 from celo.tasks import build_task, records
 from celo.tasks.image_task import mean_squared_error
+from celo.tasks.layers import drawn_zeros
 
 KEY = jax.random.PRNGKey(0)
 SYNTHETIC = DataSelection(synthetic=True)
@@ -165,6 +166,13 @@ def test_squared_error_counts_every_class() -> None:
     logits = jnp.array([[0.5, 0.0], [0.0, 2.0]])
     loss = mean_squared_error(logits, jnp.array([0, 1]))
     assert float(loss) == pytest.approx((0.25 + 0 + 0 + 1) / 4)
+
+
+def test_zeros_of_a_last_layer_are_safe_in_the_program_that_makes_them() -> None:
+    """XLA on the CPU makes NaN of a sum times a constant matrix."""
+    x = jax.random.normal(KEY, (8, 4, 16))
+    product = jax.jit(lambda key, x: jnp.mean(x, axis=1) @ drawn_zeros(key, (16, 5)))(KEY, x)
+    assert (product == 0).all()
 
 
 def test_vits_take_images_of_other_sizes() -> None:
