@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from celo.api import load as load
     from celo.api import load_learned as load_learned
     from celo.api import load_task as load_task
+    from celo.api import meta_train as meta_train
     from celo.api import save as save
     from celo.errors import CeloError as CeloError
 
@@ -29,6 +30,7 @@ _LAZY = {
     "load_learned": "celo.api",
     "load_task": "celo.api",
     "evaluate": "celo.api",
+    "meta_train": "celo.api",
     "save": "celo.api",
     "CeloError": "celo.errors",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "load",
     "load_learned",
     "load_task",
+    "meta_train",
     "save",
 ]
 

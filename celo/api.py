@@ -1,4 +1,4 @@
-"""The Python interface: load, save, load_task, evaluate and compare of `celo`."""
+"""The Python interface: load, save, load_task, evaluate, compare, meta_train of `celo`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from celo.evaluation.result import EvaluationResult
     from celo.evaluation.versus import Comparison
+    from celo.metatrain.pipeline import MetaTrainResult
+    from celo.metatrain.run import Observer
     from celo.protocol import LearnedOptimizer, MetaParams, Optimizer, Task
 
 
@@ -250,3 +252,91 @@ def compare(
         reference=reference,
         options=ScoreOptions(**settings),
     )
+
+
+def meta_train(
+    plugin: str | None = None,
+    *,
+    phase: int | str | None = None,
+    recipe: str | Path | None = None,
+    init: str | Path | None = None,
+    output: str | Path | None = None,
+    evaluate_every: int | None = None,
+    evaluate_suite: str | None = None,
+    checkpoint_minutes: float = 5.0,
+    loggers: Sequence[str] = (),
+    devices: int | None = 1,
+    observer: Observer | None = None,
+    **settings: Any,
+) -> MetaTrainResult:
+    """Meta-trains a learned optimizer; what `celo meta-train` does.
+
+    The run lies in a folder and goes on there when the call is repeated, bit for bit on a CPU.
+
+    Args:
+      plugin: text of a learned optimizer, such as "celo" or "celo2:step_mult=0.001"; a recipe names
+        its own.
+      phase: number of a phase, or "all"; None means the first, or all stages of the recipe.
+      recipe: name of a recipe of the package, or a TOML file.
+      init: weights to start from: zoo id, file or run folder; None means random ones in a first
+        phase.
+      output: run folder; None means one in `./celo-runs/meta`.
+      evaluate_every: outer iterations between evaluations on `evaluate_suite`.
+      evaluate_suite: suite on which the weights are evaluated meanwhile.
+      checkpoint_minutes: minutes between checkpoints.
+      loggers: names of loggers that get the metrics, besides the log in the folder.
+      devices: among how many devices particles are spread; None means all.
+      observer: hears how it goes (`celo.metatrain.run.Observer`).
+      **settings: fields of `celo.metatrain.config.StageConfig` and `StagePlan`, for all stages:
+        `suite`, `iterations`, `outer_lr`, `sigma`, `particles`, `seed`, ...
+
+    Raises:
+      UsageError: something is unknown, missing or out of range.
+      StoreError: the folder holds another run, or cannot be written.
+      InterruptedRunError: a signal came; the state is safe.
+    """
+    from celo.metatrain.plan import make_plan, read_recipe_file
+    from celo.metatrain.plan import recipe as recipe_of
+
+    found = None
+    if recipe is not None:
+        path = Path(recipe)
+        is_file = path.suffix == ".toml" or path.exists()
+        found = read_recipe_file(path) if is_file else recipe_of(str(recipe))
+    plan = make_plan(
+        plugin=plugin,
+        phase=phase,
+        recipe=found,
+        init=None if init is None else str(init),
+        output=None if output is None else Path(output),
+        **settings,
+    )
+    from celo.metatrain.watching import watched
+
+    return watched(
+        plan,
+        evaluate=_evaluate_weights,
+        evaluate_every=evaluate_every,
+        evaluate_suite=evaluate_suite,
+        checkpoint_s=60 * checkpoint_minutes,
+        loggers=loggers,
+        devices=devices,
+        observer=observer,
+    )
+
+
+def _evaluate_weights(
+    texts: Sequence[str], tasks: Sequence[str], steps: int, seeds: Sequence[int], output: Path
+) -> dict[str, dict[str, float]]:
+    """Mean final training loss of optimizers: text -> task -> loss; infinite where one diverged."""
+    result = evaluate(texts, tasks=tasks, steps=steps, seeds=seeds, output=output, reference=None)
+    losses: dict[str, dict[str, list[float]]] = {text: {} for text in texts}
+    names = {find(text)[0].text: text for text in texts}
+    for cell in result.cells:
+        diverged = cell.status != "done"
+        loss = float("inf") if diverged else float(cell.curves["eval/train/loss"][-1])
+        losses[names[cell.key.entry]].setdefault(cell.key.task, []).append(loss)
+    return {
+        text: {task: sum(found) / len(found) for task, found in by_task.items()}
+        for text, by_task in losses.items()
+    }

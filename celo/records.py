@@ -12,6 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from celo.data_parts import HubSource as HubSource
+from celo.data_parts import Share as Share
+from celo.data_parts import TextSplits as TextSplits
+from celo.hyperparameters import LEARNING_RATE_SCHEDULE as LEARNING_RATE_SCHEDULE
+from celo.hyperparameters import Hyperparameter as Hyperparameter
+
 API_VERSION = 1
 """Version of the contracts in this module and in `celo.protocol`."""
 
@@ -22,98 +28,6 @@ Batching = Literal["vmap", "map"]
 def canonical_name(name: str) -> str:
     """The form under which names are compared: lower case, `-` for `_` and spaces."""
     return re.sub(r"[_\s]+", "-", name.strip()).lower()
-
-
-@dataclass(frozen=True)
-class Hyperparameter:
-    """One keyword of a plugin's `build`.
-
-    Attributes:
-      name: the keyword, an identifier.
-      type: float, int, bool or str.
-      default: value used when it is not given.
-      low: smallest allowed value (inclusive), or None.
-      high: largest allowed value (inclusive), or None.
-      choices: allowed values, for str; empty means any.
-      traceable: may be a traced array (so that a grid of values is one vmapped axis).
-      help: one line with units.
-    """
-
-    name: str
-    type: Literal["float", "int", "bool", "str"]
-    default: Any
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    traceable: bool = False
-    help: str = ""
-
-
-LEARNING_RATE_SCHEDULE = (
-    Hyperparameter(
-        "schedule",
-        "str",
-        "constant",
-        choices=("constant", "cosine", "sqrt-decay", "exponential-decay", "piecewise-linear"),
-        help="how lr changes during a run",
-    ),
-    Hyperparameter(
-        "warmup_fraction",
-        "float",
-        0.0,
-        low=0.0,
-        high=1.0,
-        traceable=True,
-        help="cosine: part of the run for a ramp from 0",
-    ),
-    Hyperparameter(
-        "constant_fraction",
-        "float",
-        0.0,
-        low=0.0,
-        high=1.0,
-        traceable=True,
-        help="cosine: part of the run before the descent",
-    ),
-    Hyperparameter(
-        "min_learning_rate_mult",
-        "float",
-        0.0,
-        low=0.0,
-        traceable=True,
-        help="cosine: last value, as a fraction of lr",
-    ),
-    Hyperparameter(
-        "rampup_steps",
-        "float",
-        1000.0,
-        low=1.0,
-        traceable=True,
-        help="sqrt-decay: steps of the ramp to lr",
-    ),
-    Hyperparameter(
-        "lr_decay",
-        "float",
-        7e-5,
-        low=0.0,
-        high=1.0,
-        traceable=True,
-        help="exponential-decay: fraction lost in a step",
-    ),
-    Hyperparameter(
-        "times",
-        "str",
-        "10000/20000",
-        help="piecewise-linear: steps of the knots",
-    ),
-    Hyperparameter(
-        "factors",
-        "str",
-        "1/0.1",
-        help="piecewise-linear: factors of lr there",
-    ),
-)
-"""What `celo.optim.handcrafted` adds to every optimizer that has a learning rate."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +51,15 @@ class Phase:
 
     Attributes:
       number: as in `--phase N`.
-      frozen: substrings of theta's leaf paths that this phase does not train.
+      frozen: substrings of theta's leaf paths `/key/key/...` that this phase does not train.
       summary: one line.
+      hyperparameters: what `build` is given in this phase besides what the user says.
     """
 
     number: int
     frozen: tuple[str, ...]
     summary: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -255,6 +171,7 @@ class TaskPlugin:
       citation: where it is defined.
       api_version: of the contracts it was written for.
       numerics_version: raised whenever its numbers change; part of every result's identity.
+      vocabulary: how the documents of a text set become tokens: "32k" or "bytes".
       batching: how a block of runs is laid out, by platform ("cpu", "gpu", "tpu"; "default"):
         one vmapped axis or one run after the other. A property of the task, measured, never
         chosen by free memory.
@@ -274,6 +191,7 @@ class TaskPlugin:
     citation: str = ""
     api_version: int = API_VERSION
     numerics_version: int = 1
+    vocabulary: str = ""
     batching: Mapping[str, Batching] = field(default_factory=lambda: {"default": "vmap"})
     stack: int | None = None
 
@@ -311,39 +229,28 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class HubSource:
-    """Where a set can be had on the Hugging Face hub, as parquet files.
-
-    Attributes:
-      repository: `org/name` of a dataset repository.
-      files: (part, pattern) pairs: which of its files belong to "train", "valid" or "test"; in a
-        pattern `*` matches anything.
-      revision: branch, tag or commit; what it stands for is fixed when a pull begins.
-      remark: how it differs from what the published tasks used; "" if it does not.
-    """
-
-    repository: str
-    files: tuple[tuple[str, str], ...]
-    revision: str = "main"
-    remark: str = ""
-
-
-@dataclass(frozen=True)
 class DataSet:
     """A data set and where it may come from.
 
     Attributes:
       name: as in file names and `CELO_DATA_DIR`.
       summary: one line.
-      load: string target. Called with the folder of the original files (None for embedded sets);
-        returns `{train,test}_{images,labels}` as integer arrays [N, H, W(, C)] and [N].
-        `NAME.npz` with the same arrays is read without it.
+      load: string target. Of images: called with the folder of the original files (None for
+        embedded sets); returns `{train,test}_{images,labels}` as integer arrays [N, H, W(, C)]
+        and [N]; `NAME.npz` with the same arrays is read without it. Of text: called with a file
+        and the name of the part it belongs to (`(None, part)` for embedded sets); yields
+        documents.
       kind: "image" or "text".
-      train_rows: rows of the complete training split.
-      test_rows: rows of the complete test split.
-      image_shape: height, width, channels.
-      num_classes: of the labels.
+      train_rows: rows (documents) of the complete training part.
+      test_rows: rows (documents) of the complete test part; 0 for a text set without one.
       licence: of the data.
+      image_shape: of images: height, width, channels.
+      num_classes: of images: how many labels there are.
+      splits: of text: which documents are for what.
+      published_vocabulary: of text: the 32k tasks read it through the published vocabulary file;
+        otherwise through one that is learned from its own training documents.
+      edition: what it is where that is not exactly what the published tasks used; part of its
+        label.
       citation: authors and year.
       folders: where its original files may lie, relative to a data folder; the first that
         exists is used.
@@ -361,9 +268,12 @@ class DataSet:
     kind: Literal["image", "text"]
     train_rows: int
     test_rows: int
-    image_shape: tuple[int, int, int]
-    num_classes: int
     licence: str
+    image_shape: tuple[int, int, int] = (0, 0, 0)
+    num_classes: int = 0
+    splits: TextSplits = TextSplits()
+    published_vocabulary: bool = False
+    edition: str = ""
     citation: str = ""
     folders: tuple[str, ...] = ()
     files: str = ""
@@ -373,6 +283,11 @@ class DataSet:
     resized: bool = False
     hub: HubSource | None = None
     api_version: int = API_VERSION
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for images without shape or classes."""
+        if self.kind == "image" and not (min(self.image_shape) > 0 and self.num_classes > 0):
+            raise ValueError(f"data set {self.name!r}: images need image_shape and num_classes")
 
 
 @dataclass(frozen=True)

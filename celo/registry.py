@@ -1,4 +1,5 @@
-"""Finds plugins by entry point: optimizers, tasks, suites, data sets, metrics; ours and all others.
+"""Finds plugins, ours and everybody's, by entry point: optimizers, tasks, suites, data sets,
+metrics, estimators, loggers.
 
 One entry point resolves to one record or to a collection of records (`celo.records`), in a module
 that imports nothing heavy. Loading is guarded: a plugin that raises, exits, hangs, has damaged
@@ -25,11 +26,19 @@ from typing import Any, Generic, TypeVar
 from celo import discovery
 from celo.errors import BrokenPluginError, UnknownNameError
 from celo.guard import silent_stdout, time_limit
-from celo.records import DataSet, Metric, OptimizerPlugin, Suite, TaskPlugin, canonical_name
+from celo.meta_records import EstimatorPlugin, LoggerPlugin
+from celo.records import (
+    DataSet,
+    Metric,
+    OptimizerPlugin,
+    Suite,
+    TaskPlugin,
+    canonical_name,
+)
 
 FIRST_PARTY = "celo"
 
-R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, Metric)
+R = TypeVar("R", OptimizerPlugin, TaskPlugin, Suite, DataSet, Metric, EstimatorPlugin, LoggerPlugin)
 
 
 @dataclass(frozen=True)
@@ -187,6 +196,14 @@ def data_sets() -> Group[DataSet]:
     return _discover("celo.data", "data set", DataSet)
 
 
+def estimators() -> Group[EstimatorPlugin]:
+    return _discover("celo.estimators", "estimator", EstimatorPlugin)
+
+
+def loggers() -> Group[LoggerPlugin]:
+    return _discover("celo.loggers", "logger", LoggerPlugin)
+
+
 def metrics() -> Group[Metric]:
     return _discover("celo.metrics", "metric", Metric)
 
@@ -205,6 +222,14 @@ def suite(name: str) -> Found[Suite]:
 
 def data_set(name: str) -> Found[DataSet]:
     return data_sets().pick(name)
+
+
+def estimator(name: str) -> Found[EstimatorPlugin]:
+    return estimators().pick(name)
+
+
+def logger(name: str) -> Found[LoggerPlugin]:
+    return loggers().pick(name)
 
 
 def metric(name: str) -> Found[Metric]:

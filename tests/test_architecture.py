@@ -17,7 +17,10 @@ ROOTS = {
     "celo_plugins": REPOSITORY / "plugins" / "celo_plugins",
     "celo_zoo": REPOSITORY / "zoo" / "celo_zoo",
 }
-GROUND = {"errors", "files", "hub", "text", "records", "protocol", "trees"}
+GROUND = {
+    *("data_parts", "errors", "files", "hub", "hyperparameters"),
+    *("meta_records", "text", "records", "protocol", "trees"),
+}
 # room -> rooms it may import, besides the ground floor
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
@@ -25,6 +28,9 @@ ARROWS: dict[str, set[str]] = {
     "hub": set(),
     "text": set(),
     "records": set(),
+    "data_parts": set(),
+    "hyperparameters": set(),
+    "meta_records": set(),
     "protocol": set(),
     "trees": set(),
     "guard": set(),
@@ -42,10 +48,22 @@ ARROWS: dict[str, set[str]] = {
     "data": {"registry"},
     "metrics": set(),
     "tasks": {"data", "registry"},
+    "estimators": set(),
+    "metatrain": {
+        "estimators",
+        "tasks",
+        "data",
+        "lopt",
+        "registry",
+        "spec",
+        "loading",
+        "celo_zoo",
+    },
     "evaluation": {"tasks", "data", "metrics", "optim", "registry", "spec", "loading"},
     "report": {"evaluation", "metrics"},
     "api": {
         "evaluation",
+        "metatrain",
         "optim",
         "lopt",
         "registry",

@@ -23,7 +23,7 @@ for name in sys.argv.pop().split(","):
 
 
 def test_every_example_is_tested_and_in_the_readme() -> None:
-    elsewhere = {"fashion_mnist", "optax_loop", "celo2_optax"}
+    elsewhere = {"fashion_mnist", "optax_loop", "celo2_optax", "custom_estimator"}
     names = {path.stem for path in (REPOSITORY / "examples").glob("*.py")}
     assert names == {*LOOPS, *elsewhere}
     readme = (REPOSITORY / "README.md").read_text()

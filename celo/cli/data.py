@@ -80,7 +80,7 @@ def rm(name: str, decoded: bool, format_: str) -> None:
 @format_option("auto", "json")
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
-    """Decode the NAMEd data sets (all, if none is named) anew and check every row.
+    """Read the NAMEd data sets (all, if none is named) anew; check every row or document.
 
     The exit code is 1 if a set is damaged, 3 if one that was named is missing.
     """
@@ -94,7 +94,7 @@ def verify(ctx: click.Context, names: tuple[str, ...], format_: str) -> None:
             [record.name, state["label"], state["fingerprint"] or "", state["location"]]
             for record, state in zip(records, states, strict=True)
         ]
-        print_table(["data set", "result", "sha256 of the arrays", "location"], rows)
+        print_table(["data set", "result", "sha256 of the content", "location"], rows)
         _say_what_is_wrong(states)
     problems = {state["status"] for state in states}
     ctx.exit(1 if "damaged" in problems else 3 if names and "missing" in problems else 0)
@@ -129,8 +129,8 @@ def _as_json(record: DataSet) -> dict[str, Any]:
         "kind": record.kind,
         "train_rows": record.train_rows,
         "test_rows": record.test_rows,
-        "image_shape": list(record.image_shape),
-        "num_classes": record.num_classes,
+        "image_shape": list(record.image_shape) if record.kind == "image" else None,
+        "num_classes": record.num_classes or None,
         "embedded": record.embedded,
         "licence": record.licence,
         "citation": record.citation,

@@ -23,6 +23,7 @@ COMMANDS = {
     "report": ("celo.cli.report", "Tables, figures and a page of finished runs."),
     "compare": ("celo.cli.compare", "Is A better than B, where, and how sure is that?"),
     "metrics": ("celo.cli.metrics", "What optimizers are judged by: list, show."),
+    "meta-train": ("celo.cli.meta_train", "Meta-train a learned optimizer: new weights."),
     "plugins": ("celo.cli.plugins", "Installed optimizers: list, show, check, new."),
     "tasks": ("celo.cli.tasks", "Tasks: list, show."),
     "suites": ("celo.cli.suites", "Named lists of tasks: list, show."),

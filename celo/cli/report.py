@@ -55,6 +55,11 @@ FIGURES = ("headline", "profiles", "curves")
     help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
 )
 @click.option(
+    "--data-kind",
+    type=click.Choice(["real", "substitute", "synthetic"]),
+    help="Only results on this kind of data.  [default: all, each kind on its own]",
+)
+@click.option(
     "--metrics",
     multiple=True,
     metavar="LIST",
@@ -99,6 +104,7 @@ def command(
     selection: Any,
     lenient: bool,
     horizon: int | None,
+    data_kind: str | None,
     metrics: tuple[str, ...],
     beside: str | None,
     format_: str | None,
@@ -143,6 +149,10 @@ def command(
     anchor = _reference(reference, cells, opened)
     asked = _asked(opened, cells, anchor)
     skipped = asked.pop("notes")
+    if data_kind is not None:
+        cells, asked = _of_kind(data_kind, cells, asked)
+    else:
+        _check_kinds(opened, cells)
     cache, known = open_cache(opened)
     summary = summarize(
         cells,
@@ -167,6 +177,44 @@ def command(
     if not summary.complete:
         say("incomplete: repeating the `celo eval` command computes what is missing")
     return 0 if summary.complete else 3
+
+
+def _check_kinds(runs: list[Run], cells: list[Cell]) -> None:
+    """One run may mix kinds of data; runs on different ones must not be merged by accident.
+
+    Raises:
+      UsageError: names the kinds.
+    """
+    from celo.errors import UsageError
+
+    kinds = sorted({cell.key.data.comparable for cell in cells})
+    if len(kinds) > 1 and len({run.settings.data for run in runs}) > 1:
+        raise UsageError(
+            "results of different kinds of data cannot be compared: "
+            + " and ".join(f"{kind} data" for kind in kinds),
+            hint="report them separately, or add --data-kind",
+        )
+
+
+def _of_kind(
+    kind: str, cells: list[Cell], asked: dict[str, Any]
+) -> tuple[list[Cell], dict[str, Any]]:
+    """The cells on one kind of data, and what was asked for of their tasks.
+
+    Raises:
+      UsageError: there are none.
+    """
+    from celo.errors import UsageError
+
+    found = [cell for cell in cells if cell.key.data.comparable == kind]
+    if not found:
+        there = sorted({cell.key.data.comparable for cell in cells})
+        raise UsageError(
+            f"there are no results on {kind} data in these runs",
+            hint=f"they hold: {', '.join(there)}",
+        )
+    ran = {cell.key.task for cell in found}
+    return found, {**asked, "tasks": [task for task in asked["tasks"] if task in ran]}
 
 
 def _check_terminal(format_: str) -> None:

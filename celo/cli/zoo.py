@@ -1,4 +1,4 @@
-"""`celo zoo`: pretrained weights: list, show, pull, push, convert, verify, path, rm."""
+"""`celo zoo`: pretrained weights: list, show, pull, push, add, convert, verify, path, rm."""
 
 from __future__ import annotations
 
@@ -139,6 +139,50 @@ def push(path: Path, repo: str, licence: str, optimizer: str | None, format_: st
         print_json({"schema": 1, "locator": result.locator, **asdict(result)})
     else:
         click.echo(result.locator)
+
+
+@command.command("add")
+@click.argument("run", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", required=True, help="Of the entry: lower case, digits, -.")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path),
+    envvar="CELO_ZOO_PATH",
+    help="Folder of entries.  [default: CELO_ZOO_PATH]",
+)
+@click.option("--licence", default="unknown", show_default=True, help="Of the weights.")
+@click.option(
+    "--evaluation",
+    type=click.Path(exists=True, path_type=Path),
+    help="What `celo eval --format json` printed, for the card.",
+)
+@format_option("text", "json")
+def add(
+    run: Path, name: str, to: Path | None, licence: str, evaluation: Path | None, format_: str
+) -> None:
+    """Make an entry of the weights in DIR, the folder of a finished meta-training.
+
+    It comes with a card: recipe, curves, evaluation, data, cost, licence.
+    """
+    import json
+
+    import celo_zoo
+    from celo.errors import UsageError
+
+    if to is None:
+        raise UsageError("no folder of entries was named", hint="give --to, or set CELO_ZOO_PATH")
+    facts = None
+    if evaluation is not None:
+        try:
+            facts = json.loads(evaluation.read_bytes())
+        except ValueError as error:
+            raise UsageError(f"{evaluation} is no JSON: {error}") from error
+    made = celo_zoo.add(run, to, name, licence=licence, evaluation=facts)
+    if format_ == "json":
+        print_json({"schema": 1, **{k: str(v) for k, v in asdict(made).items()}})
+    else:
+        click.echo(str(made.folder))
+        say(f"CELO_ZOO_PATH={to} makes it {made.optimizer}@{made.name}")
 
 
 @command.command("convert")

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from celo.data.sources import DataState
 
 
-def describe(name: str, selection: DataSelection) -> DataState:
+def describe(name: str, selection: DataSelection, vocabulary: str = "") -> DataState:
     """What stands behind the name of a set; see `celo.data.sources.describe`."""
     from celo.data import sources
 
-    return sources.describe(name, selection)
+    return sources.describe(name, selection, vocabulary)
 
 
-def fingerprint(name: str, selection: DataSelection) -> str:
+def fingerprint(name: str, selection: DataSelection, vocabulary: str = "") -> str:
     """sha256 of the decoded arrays of a set; see `celo.data.sources.fingerprint`."""
     from celo.data import sources
 
-    return sources.fingerprint(name, selection)
+    return sources.fingerprint(name, selection, vocabulary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from celo.records import DataSet
+from celo.records import DataSet, Share, TextSplits
 
 _IDX = "the four IDX files train-images-idx3-ubyte[.gz], train-labels-idx1-ubyte[.gz], t10k-..."
 
@@ -118,5 +118,76 @@ DATA_SETS: tuple[DataSet, ...] = (
         largest_pixel=16,
         embedded=True,
         carrier="scikit-learn",
+    ),
+    DataSet(
+        name="lm1b",
+        summary="news, one sentence a document (One Billion Word Benchmark)",
+        load="celo.data.text:read_lines",
+        kind="text",
+        train_rows=30_301_028,
+        test_rows=306_688,
+        licence="none stated; research use",
+        splits=TextSplits(
+            train=Share("train", 2, 100),
+            inner_valid=Share("train", 0, 1),
+            outer_valid=Share("train", 1, 2),
+            test=Share("test"),
+        ),
+        published_vocabulary=True,
+        citation="Chelba et al., 2013",
+        folders=("1-billion-word-language-modeling-benchmark-r13output",),
+        files="the folders training-monolingual.tokenized.shuffled and heldout-monolingual...",
+    ),
+    DataSet(
+        name="wikipedia",
+        summary="English Wikipedia, one article a document",
+        load="celo.data.text:read_lines",
+        kind="text",
+        train_rows=6_458_670,
+        test_rows=0,
+        licence="CC BY-SA 3.0 and GFDL",
+        splits=TextSplits(
+            train=Share("train", 3, 100),
+            inner_valid=Share("train", 0, 1),
+            outer_valid=Share("train", 1, 2),
+            test=Share("train", 2, 3),
+        ),
+        published_vocabulary=True,
+        edition="snapshot 20220301, published: 20201201",
+        citation="Wikimedia Foundation",
+    ),
+    DataSet(
+        name="wikitext2",
+        summary="paragraphs of good Wikipedia articles, rare words left out",
+        load="celo.data.text:read_wikitext",
+        kind="text",
+        train_rows=17_556,
+        test_rows=2_185,
+        licence="CC BY-SA 3.0",
+        splits=TextSplits(
+            train=Share("train"),
+            inner_valid=Share("valid", 0, 50),
+            outer_valid=Share("valid", 50, 100),
+            test=Share("test"),
+        ),
+        citation="Merity, Xiong, Bradbury and Socher, 2016",
+        folders=("wikitext-2", "wikitext-2-v1"),
+        files="wiki.train.tokens, wiki.valid.tokens, wiki.test.tokens",
+    ),
+    DataSet(
+        name="tinyshakespeare",
+        summary="lines of Shakespeare's plays",
+        load="celo.data.text:read_lines",
+        kind="text",
+        train_rows=32_777,
+        test_rows=0,
+        licence="public domain",
+        splits=TextSplits(
+            train=Share("train", 0, 80),
+            inner_valid=Share("train", 80, 90),
+            outer_valid=Share("train", 90, 95),
+            test=Share("train", 95, 100),
+        ),
+        citation="Shakespeare; selected by Karpathy, 2015",
     ),
 )

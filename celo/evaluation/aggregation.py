@@ -33,6 +33,7 @@ class Aggregate:
       diverged: how many of them diverged.
       failed: how many of them raised.
       tuning_trials: hyperparameter settings tried per task.
+      data: kind of data of the tasks that are aggregated.
     """
 
     optimizer: str
@@ -45,6 +46,7 @@ class Aggregate:
     diverged: int
     failed: int
     tuning_trials: int
+    data: str = "real"
 
 
 def aggregated(

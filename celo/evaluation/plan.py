@@ -317,31 +317,14 @@ def _identities(
     tasks: list[Found[TaskPlugin]], selection: DataSelection, note: dict[str, Any]
 ) -> tuple[dict[str, DataIdentity], tuple[SkippedTask, ...]]:
     """Which data each task will see; decodes a set only if its source has changed (`note`)."""
-    from celo.data import describe, fingerprint
-
-    by_set: dict[str, DataIdentity | CeloError] = {}
-    for name in dict.fromkeys(task.record.data_set for task in tasks):
-        if not name:
-            by_set[name] = DataIdentity("none", selection.source(name), "no data", "")
-            continue
-        try:
-            state = describe(name, selection)
-            if state.missing:
-                raise DataMissingError(state.missing, hint=state.hint)
-            known = note.get(name)
-            if not known or known.get("stat_key") != state.stat_key:
-                known = {"stat_key": state.stat_key, "sha256": fingerprint(name, selection)}
-                note[name] = known
-            by_set[name] = DataIdentity(
-                name, state.kind, state.label, known["sha256"], selection.published_splits
-            )
-        except DataMissingError as error:
-            by_set[name] = error
+    by_form: dict[tuple[str, str], DataIdentity | CeloError] = {}
+    for form in dict.fromkeys(map(_form, tasks)):
+        by_form[form] = _identity(*form, selection, note)
     identities: dict[str, DataIdentity] = {}
     skipped: list[SkippedTask] = []
     missing: dict[str, CeloError] = {}
     for task in tasks:
-        value = by_set[task.record.data_set]
+        value = by_form[_form(task)]
         if isinstance(value, DataIdentity):
             identities[task.record.name] = value
         else:
@@ -351,6 +334,33 @@ def _identities(
         first = next(iter(missing.values()))
         raise DataMissingError(first.message, hint=first.hint)
     return identities, tuple(skipped)
+
+
+def _form(task: Found[TaskPlugin]) -> tuple[str, str]:
+    """A data set and how it is read."""
+    return task.record.data_set, task.record.vocabulary
+
+
+def _identity(
+    name: str, vocabulary: str, selection: DataSelection, note: dict[str, Any]
+) -> DataIdentity | CeloError:
+    from celo.data import describe, fingerprint
+
+    if not name:
+        return DataIdentity("none", selection.source(name), "no data", "")
+    try:
+        state = describe(name, selection, vocabulary)
+        if state.missing:
+            raise DataMissingError(state.missing, hint=state.hint)
+        place = f"{name}:{vocabulary}" if vocabulary else name
+        known = note.get(place)
+        if not known or known.get("stat_key") != state.stat_key:
+            sha256 = fingerprint(name, selection, vocabulary)
+            known = note[place] = {"stat_key": state.stat_key, "sha256": sha256}
+        published = selection.published_splits
+        return DataIdentity(name, state.kind, state.label, known["sha256"], published)
+    except DataMissingError as error:
+        return error
 
 
 FINGERPRINTS_NOTE = "fingerprints"

@@ -105,7 +105,7 @@ def check_comparable(cells: Iterable[Cell]) -> None:
         facts = [
             ("horizons", "", schedule.steps, f"{schedule.steps} steps", apart),
             ("evaluation schedules", "", schedule, plan, apart),
-            ("kinds of data", "", data.comparable, f"{data.comparable} data", apart),
+            ("kinds of data", key.task, data.comparable, f"{data.comparable} data", apart),
             ("data splits", "", data.published_splits, splits, apart),
             (
                 "data",

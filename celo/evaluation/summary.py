@@ -13,6 +13,7 @@ from celo.errors import UsageError
 from celo.evaluation import remarks, statistics
 from celo.evaluation.aggregation import STATISTICS as STATISTICS
 from celo.evaluation.aggregation import Aggregate, aggregated
+from celo.evaluation.apart import each_kind_apart
 from celo.evaluation.cells import Cell, DataIdentity, Status
 from celo.evaluation.choosing import DEFAULT_METRICS, ChosenMetric, choose_metrics
 from celo.evaluation.measuring import Measured, measure
@@ -84,7 +85,7 @@ class Summary:
       run: hash of schedule, data splits and kind of data: what comparable results share.
       complete: everything asked for is there and nothing failed.
       steps: the horizon.
-      kind: "real", "synthetic" or "substitute" data.
+      kind: "real", "synthetic" or "substitute" data; "mixed" where there are several.
       reference: entry that scores are relative to; None without scores.
       options: how curves became scores.
       labels: entry -> how it is shown (`celo[bundled]`), in table order.
@@ -99,6 +100,8 @@ class Summary:
       figures: of comparison metrics, by metric, optimizer and task.
       profiles: curves of comparison metrics.
       published: figures of other people, to stand beside these; never aggregated with them.
+      parts: where there are several kinds of data, a summary of each; nothing is computed over
+        more than one of them.
       not_publishable: why the results must not be published; () if they may be.
     """
 
@@ -120,9 +123,11 @@ class Summary:
     figures: tuple[TaskFigure, ...] = ()
     profiles: tuple[Profile, ...] = ()
     published: tuple[Published, ...] = ()
+    parts: tuple[Summary, ...] = ()
     not_publishable: tuple[str, ...] = ()
 
 
+@each_kind_apart
 def summarize(
     cells: Iterable[Cell],
     *,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -22,3 +22,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     numeric: tuple[int, ...]
     group: bool = False
+
+    def about(self, note: str) -> Table:
+        """The same table with a note behind its title."""
+        return replace(self, title=f"{self.title} ({note})")

@@ -88,7 +88,13 @@ def _asked_for(summary: Summary) -> dict[str, Any]:
 
 
 def tables(summary: Summary) -> list[Table]:
-    """What people get to see, in order: aggregates, tasks, cost, published figures."""
+    """What people see: aggregates, tasks, cost, published figures; each kind of data apart."""
+    if summary.parts:
+        return [
+            table if data_warning(part) else table.about(f"{part.kind} data")
+            for part in summary.parts
+            for table in tables(part)
+        ]
     scored = any(r.final_loss_score is not None for r in summary.tasks)
     shown = scored and any(name in METRICS for name in summary.metrics)
     aggregates = [_headline(summary), _statistics(summary)] if shown else []
@@ -214,7 +220,10 @@ def _title(summary: Summary, text: str) -> str:
 
 def _header(summary: Summary) -> list[str]:
     lines = []
-    if summary.kind != "real":
+    if summary.parts:
+        kinds = " and ".join(f"{part.kind} ({len(part.data)} tasks)" for part in summary.parts)
+        lines.append(f"{summary.kind.upper()} DATA: {kinds}, never aggregated together.")
+    elif summary.kind != "real":
         lines.append(f"{summary.kind.upper()} DATA: not comparable with results on the real data.")
     if summary.not_publishable:
         lines.append(f"NOT PUBLISHABLE: {'; '.join(summary.not_publishable)}.")

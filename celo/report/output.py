@@ -35,6 +35,8 @@ _ENDINGS = {
     ".svg": "svg",
 }
 
+_EACH_KIND_APART = ("table", "markdown", "json", "csv")
+
 
 def choose_format(format_: str | None, output: Path | None) -> str:
     """The format that was asked for, or that the file's ending asks for, or a table.
@@ -85,7 +87,8 @@ def produce(
       text without a final newline, or the bytes of a picture.
 
     Raises:
-      UsageError: an option that the format has no use for, or nothing to draw.
+      UsageError: an option that the format has no use for, nothing to draw, or several kinds of
+        data in a page or picture, which aggregates over all that it shows.
       CeloError: the libraries of the extra `plot` are not installed.
     """
     if curves and format_ not in ("json", "csv"):
@@ -96,6 +99,13 @@ def produce(
         raise UsageError(
             f"figures are for {', '.join(PICTURES)}, not for {format_}",
             hint="leave --figure out, or give --format pdf",
+        )
+
+    if summary.parts and (curves or format_ not in _EACH_KIND_APART):
+        kinds = [part.kind for part in summary.parts]
+        raise UsageError(
+            f"these are results on {' and '.join(kinds)} data, and {format_} shows one kind",
+            hint=" or ".join(f"--data-kind {kind}" for kind in kinds),
         )
 
     def panels() -> tuple[Panel, ...]:

@@ -20,7 +20,9 @@ FINALS = [[5.0, 5.0, 5.0], [2.0, 2.0, 2.0], [9.0, 9.0, 9.0]]
 
 
 def _run(path: Path, cells: list[Cell], schedule: Schedule = SCHEDULE) -> Path:
-    run = Run.create(path, RunSettings(schedule))
+    kinds = {cell.key.data.comparable for cell in cells}
+    data = "synthetic" if kinds == {"synthetic"} else "real"
+    run = Run.create(path, RunSettings(schedule, data=data))
     for cell in cells:
         run.write(cell)
     return path

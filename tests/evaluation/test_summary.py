@@ -276,7 +276,7 @@ _SYNTHETIC = DataIdentity("cifar10", "synthetic", "synthetic", "b" * 64)
     [
         (lambda: block("celo", "U", [1.0], schedule=Schedule(200)), ["100 steps", "200 steps"]),
         (lambda: block("celo", "U", [1.0], schedule=Schedule(100, 20)), ["every 10", "every 20"]),
-        (lambda: block("celo", "U", [1.0], data=_SYNTHETIC), ["real data", "synthetic data"]),
+        (lambda: block("celo", "T", [1.0], data=_SYNTHETIC), ["for T", "real data", "synthetic"]),
         (lambda: block("celo", "U", [1.0], data=replace(_REAL, published_splits=True)),
          ["published splits", "80/10/10"]),
         (lambda: block("celo", "T", [1.0], data=_REAL), ["for T", "f" * 16, "a" * 16]),
@@ -333,7 +333,7 @@ def test_the_contract_of_the_json() -> None:
     assert value["schema"] == 1
     assert value["complete"] is False
     names = {
-        "aggregate": "optimizer metric split value low high cells diverged tuning_trials",
+        "aggregate": "optimizer metric split value low high cells diverged tuning_trials data",
         "tasks": "task optimizer seed hyperparameters final_loss final_loss_score speedup status",
     }
     for part, keys in names.items():

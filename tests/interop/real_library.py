@@ -377,6 +377,32 @@ def what_cannot_run_is_refused_with_a_reason() -> None:
 
 
 @check
+def theirs_in_our_estimators() -> None:
+    """Our meta-training of their learned optimizer goes as that of ours with the same rule."""
+    import numpy as np
+
+    import celo
+
+    settings: dict[str, Any] = {
+        "suite": "digits",
+        "iterations": 3,
+        "particles": 2,
+        "trunc": 4,
+        "unroll": "3:7",
+        "sigma": 0.1,
+        "outer_lr": 0.05,
+        "log_every": 1,
+    }
+    theirs = celo.meta_train("lo:LearnableSGDM", output="theirs", **settings)
+    mine = celo.meta_train("learnable-sgdm", output="mine", **settings)
+    np.testing.assert_allclose(theirs.losses, mine.losses, rtol=1e-5)
+    for name, leaf in mine.theta.items():
+        np.testing.assert_allclose(theirs.theta[name], leaf, rtol=1e-4)
+    full = celo.meta_train("lo:LearnableSGDM", estimator="full-es", output="full", **settings)
+    assert np.isfinite(full.losses).all()
+
+
+@check
 def the_published_example() -> None:
     import jax
 

@@ -19,10 +19,10 @@ from celo.tasks.layers import drawn_zeros
 
 KEY = jax.random.PRNGKey(0)
 SYNTHETIC = DataSelection(synthetic=True)
-IMAGE_TASKS: list[TaskPlugin] = [
+ALL_TASKS: list[TaskPlugin] = [
     record for group in records.__all__ for record in getattr(records, group)
 ]
-each_record = pytest.mark.parametrize("record", IMAGE_TASKS, ids=lambda record: record.name)
+each_record = pytest.mark.parametrize("record", ALL_TASKS, ids=lambda record: record.name)
 
 
 def _build(name: str, **config: Any) -> Task:
@@ -31,10 +31,10 @@ def _build(name: str, **config: Any) -> Task:
 
 
 def test_every_record_is_registered() -> None:
-    for record in IMAGE_TASKS:
+    for record in ALL_TASKS:
         assert registry.task(record.name).record == record
-    names = [record.name for record in IMAGE_TASKS]
-    assert len(set(names)) == len(names) == 98
+    names = [record.name for record in ALL_TASKS]
+    assert len(set(names)) == len(names) == 128
 
 
 @each_record
@@ -45,6 +45,7 @@ def test_records_agree_with_themselves(record: TaskPlugin) -> None:
         config = config["config"]
     assert config["data_set"] == record.data_set
     assert config["batch_size"] == record.batch_size
+    assert config.get("vocabulary", "") == record.vocabulary
     registry.data_set(record.data_set)
     assert {"default", "cpu", "gpu", "tpu"} >= set(record.batching)
     assert len(record.summary) <= 80

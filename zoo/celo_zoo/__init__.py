@@ -21,6 +21,7 @@ from celo_zoo.location import (
 )
 
 if TYPE_CHECKING:
+    from celo_zoo.adding import Added, add
     from celo_zoo.formats import WeightsFile, encode_safetensors, read_weights, write_safetensors
     from celo_zoo.hub import is_offline
     from celo_zoo.loading import PullResult, Weights, load_weights, pull
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from celo_zoo.writing import write_weights
 
 _LAZY = {
+    "Added": "adding",
+    "add": "adding",
     "WeightsFile": "formats",
     "encode_safetensors": "formats",
     "read_weights": "formats",
@@ -54,6 +57,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Added",
     "Card",
     "Check",
     "Leaf",
@@ -64,6 +68,7 @@ __all__ = [
     "Record",
     "Weights",
     "WeightsFile",
+    "add",
     "bundled_file",
     "card",
     "cards",

@@ -53,6 +53,8 @@ class Card:
       licence: of the weights.
       citation: paper.
       recipe: how they were meta-trained.
+      data: what on.
+      cost: of that.
       limits: known limits.
       leaves: every array, sorted by path; empty: not known.
       aliases: other names of the entry.
@@ -72,6 +74,8 @@ class Card:
     licence: str = ""
     citation: str = ""
     recipe: str = ""
+    data: str = ""
+    cost: str = ""
     limits: tuple[str, ...] = ()
     leaves: tuple[Leaf, ...] = ()
     aliases: tuple[str, ...] = ()

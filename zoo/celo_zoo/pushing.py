@@ -73,9 +73,18 @@ def push(
     if bad:
         raise WeightsError(f"{file.path} holds numbers that are not finite: {tree.summarize(bad)}")
     # The name of the file here is nobody's business; the rest of what we know travels along.
-    kept = {k: v for k, v in file.metadata.items() if k in ("name", "named_tuples", "original")}
+    kept = {
+        k: v
+        for k, v in file.metadata.items()
+        if k in ("name", "named_tuples", "optimizer", "original")
+    }
     data = encode_safetensors(file.leaves, kept)
+    own = file.metadata.get("optimizer")
+    optimizer = optimizer or (own if isinstance(own, str) else None)
     card = model_card(file, repository, licence=licence, optimizer=optimizer)
+    page = file.path.parent / _CARD
+    if path.is_dir() and page.is_file():  # an entry made by `celo zoo add`
+        card += "\n" + page.read_text("utf-8")
     try:
         commit = hub.upload(repository, {_CARD: card.encode(), FILE_NAMES[0]: data})
         _read_back(repository, commit, data)

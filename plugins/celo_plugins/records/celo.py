@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from celo.records import Hyperparameter, OptimizerPlugin, Phase
 
 _CELO_PAPER = "Moudgil et al. 2025, Celo: Training Versatile Learned Optimizers, arXiv:2501.12670"
@@ -28,7 +30,12 @@ _CELO_HYPERPARAMETERS = (
     STEP_MULT,
 )
 _CELO_PHASES = (
-    Phase(1, ("lstm_init_state", "rnn_params"), "learn the per-parameter network"),
+    Phase(
+        1,
+        ("lstm_init_state", "rnn_params"),
+        "learn the per-parameter network",
+        hyperparameters={"train_phase": 1},
+    ),
     Phase(2, ("ff_mod_stack",), "learn the scheduler, starting from the weights of phase 1"),
 )
 
@@ -60,7 +67,7 @@ CELO_PHASE1 = OptimizerPlugin(
     hyperparameters=_CELO_HYPERPARAMETERS,
     reads=("num_steps", "loss"),
     zoo_id="celo",
-    phases=_CELO_PHASES[:1],
+    phases=(replace(_CELO_PHASES[0], hyperparameters={}),),
 )
 
 CELO_ADAM = OptimizerPlugin(
