@@ -13,7 +13,7 @@ from celo.data import DataSelection
 from celo.protocol import Task
 from celo.tasks import build_task, transformer_lm
 from tests.shared_folder import data_dir, golden_files
-from tests.tasks.test_golden_tasks import _batch, _recipe
+from tests.tasks.golden_case import batch_of, params_of
 
 KEY = jax.random.PRNGKey(0)
 SYNTHETIC = DataSelection(synthetic=True)
@@ -67,7 +67,7 @@ def test_golden_dropout(path: Path) -> None:
     """Mean and spread of the loss over keys, at the published rate."""
     with np.load(path, allow_pickle=False) as golden:
         task = _task(str(golden["task_name"]))
-        params, batch = _recipe(golden), _batch(golden)
+        params, batch = params_of(golden), batch_of(golden)
         keys = jax.random.split(KEY, 128)
         losses = jax.jit(lambda k: jax.lax.map(lambda one: task.loss(params, one, batch), k))(keys)
         spread, count = float(golden["dropout_loss_std"]), int(golden["dropout_n_keys"])
