@@ -23,7 +23,7 @@ import celo
 from celo.data.datasets import image_datasets
 from celo.data.selection import DataSelection
 from celo.protocol import Batch, Optimizer, Params
-from celo.tasks.conv import plain_convolution
+from celo.tasks.convolution import plain_convolution
 from celo.tasks.image_task import cross_entropy
 
 WIDTHS = ((64, 64), (128, 128), (256, 256), (512, 512))
