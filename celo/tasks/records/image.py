@@ -16,6 +16,11 @@ from celo.records import Batching, TaskPlugin
 #   ImageMLP_FashionMnist_Relu128x128 36 / 27, ImageMLPAE_Mnist_128x32x128_bs128 103 / 46,
 #   ImageMLP_Cifar10_128x128x128_LayerNorm_Relu 222 / 219,
 #   ImageMLP_Cifar10_128x128x128_Tanh_bs128 321 / 207, ImageMLPAE_Cifar10_128x32x128_bs256 724 / 492
+# The same for 3 seeds of one learning rate, where the caches suffice longer:
+#   ImageMLP_FashionMnist8_Relu32 0.17 / 0.26,
+#   ESWrapped_1pair_ImageMLP_Cifar10BW8_Relu32 0.37 / 0.49,
+#   ESWrapped_1pair_ImageMLP_Mnist_128x128x128_Relu 8.1 / 8.3, VIT_Cifar10_skinnyshallow 76 / 80,
+#   Resnet_MultiRuntime_0 24 / 27 (with 2 to 3 times the temporary memory).
 SMALL: Mapping[str, Batching] = {"default": "vmap"}
 LARGE: Mapping[str, Batching] = {"default": "vmap", "cpu": "map"}
 
