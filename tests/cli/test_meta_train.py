@@ -41,6 +41,7 @@ def contents(folder: Path) -> tuple[bytes, list[Any]]:
     return (folder / "theta.safetensors").read_bytes(), rows
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_the_same(tmp_path: Path) -> None:
     iterations = ["--iterations", "4000", "--checkpoint-minutes", "0.001"]
     whole = celo("meta-train", *SMALL, *iterations, "--output", "whole", cwd=tmp_path)
@@ -80,6 +81,7 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     assert done.returncode == 2 and "exclude each other" in done.stderr
 
 
+@pytest.mark.slow
 def test_stages_starts_and_selection(tmp_path: Path) -> None:
     recipe = tmp_path / "two.toml"
     recipe.write_text(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from celo.data.datasets import image_datasets
 from celo.data.sampling import batch_indices, gather
 from celo.errors import DataError, DataMissingError
 from celo.protocol import SPLITS
+from celo.records import DataSet
 from tests.data.files import random_arrays, write_npz
 
 SYNTHETIC = DataSelection(synthetic=True)
@@ -141,3 +143,9 @@ def test_threads_share_one_stream() -> None:
         taken = [batch for batches in pool.map(take, range(8)) for batch in batches]
     expected = [next(alone.train)["image"].tobytes() for _ in range(200)]
     assert sorted(taken) == sorted(expected)
+
+
+@pytest.mark.parametrize("form", [{}, {"image_shape": (8, 8, 1)}, {"num_classes": 10}])
+def test_a_record_of_images_says_their_form(form: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'x': images need image_shape and num_classes"):
+        DataSet("x", "x", "nowhere:load", "image", 1, 1, "mit", **form)

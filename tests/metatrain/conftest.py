@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from celo.estimators import TruncatedPES
 from celo.metatrain.config import StageConfig
 from celo.metatrain.program import Program
 from celo.metatrain.run import Outcome, train
@@ -46,3 +50,22 @@ class Small:
 @pytest.fixture
 def small() -> Small:
     return Small()
+
+
+class Spoilt(TruncatedPES):
+    """Estimates are not finite from some iteration on."""
+
+    def estimate(self, problem: Any, theta: Any, state: Any, key: Any, iteration: Any) -> Any:
+        found, state = super().estimate(problem, theta, state, key, iteration)
+        bad = jnp.where(iteration >= 6, jnp.nan, 0.0)
+        return found.replace(gradient=jax.tree.map(lambda g: g + bad, found.gradient)), state
+
+
+@pytest.fixture(scope="session")
+def spoilt() -> Small:
+    """Diverges in iteration 6, and gives up after three."""
+    spoilt = Small()
+    config = dataclasses.replace(spoilt.stage.config, patience=3)
+    spoilt.stage = dataclasses.replace(spoilt.stage, config=config)
+    spoilt.program = compile_stage(spoilt.stage, estimator=Spoilt(4, 0.1))
+    return spoilt

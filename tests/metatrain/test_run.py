@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import celo
 from celo import files
 from celo.errors import InterruptedRunError, StoreError
-from celo.estimators import TruncatedPES
 from celo.metatrain import checkpoints, run, stage
 from celo.metatrain.run import DivergedError, Habits, SilentObserver, train
 from tests.metatrain.conftest import Small
@@ -181,22 +179,9 @@ def test_a_full_disk_leaves_the_last_checkpoint(
     assert contents(tmp_path) == whole
 
 
-class Spoilt(TruncatedPES):
-    """Estimates are not finite from some iteration on."""
-
-    def estimate(self, problem: Any, theta: Any, state: Any, key: Any, iteration: Any) -> Any:
-        found, state = super().estimate(problem, theta, state, key, iteration)
-        bad = jnp.where(iteration >= 6, jnp.nan, 0.0)
-        return found.replace(gradient=jax.tree.map(lambda g: g + bad, found.gradient)), state
-
-
-def test_non_finite_meta_gradients_stop_a_run(small: Small, tmp_path: Path) -> None:
-    config = dataclasses.replace(small.stage.config, patience=3)
-    spoilt = dataclasses.replace(small.stage, config=config)
-    program = stage.compile_stage(spoilt, estimator=Spoilt(4, 0.1))
-    first = stage.initial_theta(spoilt, None)
+def test_non_finite_meta_gradients_stop_a_run(small: Small, spoilt: Small, tmp_path: Path) -> None:
     with pytest.raises(DivergedError, match="3 meta-gradients in a row .* at iteration 9") as error:
-        train(spoilt, first, program, tmp_path)
+        spoilt.run(tmp_path)
     assert "smaller --outer-lr" in str(error.value)
     # The weights are those before the streak.
     small.run(tmp_path / "good", until=6)

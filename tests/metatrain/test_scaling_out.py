@@ -15,6 +15,7 @@ import pytest
 
 from tests.shared_folder import REPOSITORY
 
+pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "tests.metatrain.scaled_out"]
 
 

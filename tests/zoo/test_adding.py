@@ -1,0 +1,56 @@
+"""Entries made of meta-trainings: what is refused before anything is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from celo.cli.zoo import command
+from celo.errors import UsageError, WeightsError
+from celo_zoo import add, write_safetensors
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """What `add` looks for in a run before it looks at the weights."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "summary.json").write_text(json.dumps({"stages": [{}], "runs": ["."]}))
+    (folder / "run.json").write_text("{}")
+    (folder / "log.jsonl").write_text("")
+    return folder
+
+
+def test_names_and_folders_that_cannot_be(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "zoo" / "taken").mkdir(parents=True)
+    with pytest.raises(UsageError, match="'Mine!' is no name of an entry"):
+        add(run, tmp_path / "zoo", "Mine!")
+    with pytest.raises(UsageError, match="taken exists already"):
+        add(run, tmp_path / "zoo", "taken")
+    (run / "log.jsonl").unlink()
+    with pytest.raises(WeightsError, match="holds no finished meta-training: .*log.jsonl"):
+        add(run, tmp_path / "zoo", "mine")
+
+
+def test_numbers_that_are_not_finite_make_no_entry(run: Path, tmp_path: Path) -> None:
+    write_safetensors(run / "theta.safetensors", {"a": np.array([1, np.inf], np.float32)})
+    with pytest.raises(WeightsError, match="holds numbers that are not finite: a"):
+        add(run, tmp_path / "zoo", "mine")
+    assert not (tmp_path / "zoo").exists()
+
+
+def test_the_command_wants_a_folder_and_json(tmp_path: Path) -> None:
+    arguments = ["add", str(tmp_path), "--name", "mine"]
+    error = CliRunner().invoke(command, arguments).exception
+    assert isinstance(error, UsageError) and "no folder of entries was named" in error.message
+    assert "CELO_ZOO_PATH" in (error.hint or "")
+    evaluation = tmp_path / "eval.json"
+    evaluation.write_text("a table")
+    arguments += ["--to", str(tmp_path / "zoo"), "--evaluation", str(evaluation)]
+    error = CliRunner().invoke(command, arguments).exception
+    assert isinstance(error, UsageError) and "eval.json is no JSON" in error.message
+    assert not (tmp_path / "zoo").exists()
