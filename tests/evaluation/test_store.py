@@ -94,6 +94,28 @@ def test_damaged_cells_are_named_by_reports(run: Run) -> None:
     assert [d.path for d in damaged] == [path]
 
 
+def test_a_folder_in_the_place_of_a_cell_is_named_by_reports(run: Run) -> None:
+    run.cell_path(KEY).mkdir(parents=True)
+    cells, damaged = run.cells()
+    assert not cells and [d.reason for d in damaged] == ["Is a directory"]
+    assert run.read(KEY) is None
+
+
+def test_a_key_that_was_changed_is_noticed(run: Run) -> None:
+    run.write(cell())
+    path = run.cell_path(KEY)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = json.loads(members["cell.json"])
+    header["key"]["seed"] = 1
+    members["cell.json"] = json.dumps(header).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    cells, damaged = run.cells()
+    assert not cells and [d.reason for d in damaged] == ["its key and digest disagree"]
+
+
 def test_the_cell_of_another_key_is_not_taken(run: Run) -> None:
     run.write(cell())
     other = run.cell_path(key(seed=1))
@@ -223,6 +245,21 @@ def test_put_aside_loses_nothing(run: Run) -> None:
     assert not run.path.exists()
     assert len(Run.open(aside).cells()[0]) == 1
     assert put_aside(run.path) is None
+
+
+def test_a_run_is_not_put_aside_over_another(run: Run, monkeypatch) -> None:
+    run.write(cell())
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    with pytest.raises(StoreError, match=r"put aside too often; remove some of .*run\.before-\*"):
+        put_aside(run.path)
+    monkeypatch.undo()
+    assert len(run.cells()[0]) == 1
+
+
+def test_a_run_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(StoreError, match="run.json cannot be read: Is a directory"):
+        Run.open(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])
