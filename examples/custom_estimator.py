@@ -39,24 +39,14 @@ class ESSingle:
         gradient = jax.tree.map(lambda x: x / (2 * self.sigma**2), weighted_mean(deltas, eps))
         fresh = perturbations(key, theta, problem.particles, self.sigma)
         ended = out.done[..., 0].any(axis=1)
-        eps = jax.tree.map(
-            lambda new, old: jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            fresh,
-            eps,
-        )
+        choose = jax.vmap(jnp.where)  # over particles
+        eps = jax.tree.map(lambda new, old: choose(ended, new, old), fresh, eps)
         return Estimate(gradient, losses.mean(axis=1), jnp.abs(deltas).mean()), (pairs, eps)
 
 
 iterations = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-config = StageConfig(
-    "learnable-sgdm",
-    suite="digits",
-    unroll="20:60",
-    particles=16,
-    outer_lr=0.05,
-    iterations=iterations,
-)
-stage = open_stage(config)
+settings = {"particles": 16, "outer_lr": 0.05, "iterations": iterations}
+stage = open_stage(StageConfig("learnable-sgdm", suite="digits", unroll="20:60", **settings))
 program = compile_stage(stage, estimator=ESSingle(trunc=10, sigma=0.1))
 with tempfile.TemporaryDirectory() as folder:
     outcome = train(stage, initial_theta(stage, None), program, Path(folder))

@@ -101,7 +101,8 @@ def command(
     \b
     Examples:
       celo meta-train --recipe celo-laptop
-      celo meta-train --plugin celo --phase 1 --iterations 300 --outer-lr 6e-3 --sigma 0.1
+      celo meta-train --plugin celo --phase 1 --iterations 300 \\
+          --outer-lr 6e-3 --sigma 0.1
       celo meta-train --plugin celo --phase 2 --init RUN --iterations 300
     """
     if recipe and config:
@@ -182,9 +183,8 @@ def _dry_run(
         return 0
     click.echo(f"output    {facts['output']}")
     for number, stage in enumerate(facts["stages"], 1):
-        click.echo(
-            f"stage {number}   {stage['optimizer']} phase {stage['phase']}: {stage['summary']}"
-        )
+        title = f"stage {number:<4}{stage['optimizer']} phase {stage['phase']}: {stage['summary']}"
+        click.echo(click.wrap_text(title, 79, "", " " * 10))
         for key in ("start", "tasks", "missing", "trained", "work", "settings"):
             if stage[key]:
                 click.echo(click.wrap_text(f"  {key:<9} {stage[key]}", 79, "", " " * 12))

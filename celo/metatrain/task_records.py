@@ -31,7 +31,7 @@ TASKS: tuple[TaskPlugin, ...] = (
         *("Meta_MLP_LayerNorm_32x32", "64-32-32-10, LayerNorm and ReLU", "fashion_mnist", 3_594),
         *_MLP,
         hidden=(32, 32),
-        layer_norm=True,
+        norm="layer",
     ),
     _task(
         *("Meta_MLP_Tanh_16x16x16", "64-16-16-16-10, tanh", "mnist", 1_754),
