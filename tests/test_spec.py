@@ -59,6 +59,15 @@ def test_lists() -> None:
     assert [s.text for s in specs] == ["celo", "adam:b1=2,lr=1", "sgd", "sgdm"]
     with pytest.raises(UsageError):
         parse_list(["celo,,adam"])
+    with pytest.raises(UsageError, match="the list of optimizers is empty") as error:
+        parse_list([])
+    assert "celo,adam" in (error.value.hint or "")
+
+
+def test_what_is_no_text_is_shown() -> None:
+    with pytest.raises(UsageError, match="an optimizer is named by a text, got 7") as error:
+        parse(7)  # pyright: ignore[reportArgumentType]
+    assert "SOURCE" in (error.value.hint or "")
 
 
 _names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)

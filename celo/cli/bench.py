@@ -20,9 +20,9 @@ _UPDATE = {
     "optimizer": "optimizer",
     "ms": "ms",
     "x adam": "ratio_to_adam",
-    "state B/param": "state_bytes_per_param",
-    "temp x params": "temp_ratio",
-    "of bandwidth": "fraction_of_bandwidth",
+    "state B": "state_bytes_per_param",
+    "temp": "temp_ratio",
+    "of copy": "fraction_of_bandwidth",
     "compile s": "compile_s",
 }
 _LOOP = {
@@ -69,6 +69,9 @@ def command() -> None:
 
     Everything is measured by turns in one process, as a ratio to jitted `optax.adam`:
     medians, with quartiles in the JSON. Leave the machine alone meanwhile.
+
+    Of updates: state in bytes a parameter, temporary memory over that of the
+    parameters, and what an update cannot but move over what a copy moves meanwhile.
     """
 
 

@@ -327,7 +327,7 @@ def remarks_of(summary: Summary) -> list[str]:
 
 # Not those of the first row: a half-finished run has none.
 _CSV_COLUMNS = (
-    *("run", *(field.name for field in fields(TaskResult))),
+    *("run", *(field.name for field in fields(TaskResult) if field.name != "scores")),
     *("split", "data", "label", "not_publishable"),
 )
 
@@ -345,8 +345,9 @@ def _csv(summary: Summary) -> str:
         }
         for result in summary.tasks
     ]
+    further = dict.fromkeys(name for result in summary.tasks for name in result.scores)
     text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, [*_CSV_COLUMNS, *further], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip("\n")

@@ -86,7 +86,8 @@ def clip_dynamically(clip: DynamicClip, grad: Params) -> tuple[Params, DynamicCl
     size = clip.value / (1 - jnp.power(_CLIP_DECAY, clip.iteration))
     bound = _CLIP_FACTOR * size
     clipped = jax.tree.map(lambda g: jnp.clip(g, -bound, bound), grad)
-    squares = [jnp.mean(jnp.square(g)) for g in jax.tree.leaves(clipped)]
+    # The mean of an empty leaf is zero, not NaN.
+    squares = [jnp.mean(jnp.square(g)) if g.size else 0.0 for g in jax.tree.leaves(clipped)]
     newest = jnp.sqrt(1e-8 + sum(squares) / len(squares))
     value = _CLIP_DECAY * clip.value + (1 - _CLIP_DECAY) * newest
     return clipped, DynamicClip(clip.iteration + 1, value)

@@ -22,6 +22,7 @@ def _tasks(*names: str) -> list[str]:
     return [word for name in names for word in ("--task", name)]
 
 
+@pytest.mark.slow
 def test_stand_ins_are_labelled_and_what_is_missing_is_skipped(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "wikitext2"
     folder.mkdir(parents=True)

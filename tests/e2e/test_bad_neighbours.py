@@ -154,7 +154,7 @@ from celo.records import Suite
 from celo.tasks.records import DIGITS_TASKS
 TASK = replace(DIGITS_TASKS[0], summary="another", family="strange")
 SUITE = Suite("quickstart", ("bad-zeta:digits-mlp-32",), 5, "another")
-DATA = replace(DATA_SETS[-1], summary="another")
+DATA = replace(next(d for d in DATA_SETS if d.name == "digits"), summary="another")
 """
 POINTS = b"""
 [celo.tasks]

@@ -112,6 +112,34 @@ def test_a_worker_that_never_starts_is_recorded(tmp_path: Path, monkeypatch) -> 
     assert cell.reason == "its process ended with exit code 5"
 
 
+def test_a_worker_that_takes_too_long_to_start_is_stopped(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(isolation, "_BOOTSTRAP", "import time; time.sleep(600)")
+    monkeypatch.setattr(isolation, "_START_LIMIT_S", 0.25)
+    began = time.monotonic()
+    [cell] = evaluate(tmp_path / "run", "sgd:lr=0.1", isolate=True).cells
+    assert time.monotonic() - began < 300
+    assert (cell.status, cell.step) == ("failed", None)
+    assert cell.reason == "its process did not start within 0.25 s"
+
+
+def test_why_a_worker_cannot_serve_is_recorded(tmp_path: Path, monkeypatch) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import json, sys\n"
+        "sys.path[:] = json.loads(sys.argv.pop())\n"
+        "from celo.evaluation import worker\n"
+        "def fail(self):\n"
+        "    raise RuntimeError('no device is left')\n"
+        "worker._Worker._start = fail\n"
+        "worker.main()\n"
+    )
+    bootstrap = f"exec(open({str(script)!r}).read())"
+    monkeypatch.setattr(isolation, "_BOOTSTRAP", bootstrap)
+    [cell] = evaluate(tmp_path / "run", "sgd:lr=0.1", isolate=True).cells
+    assert (cell.status, cell.step) == ("failed", None)
+    assert cell.reason == "RuntimeError: no device is left"
+
+
 def test_weights_of_another_optimizer_are_refused_as_without(tmp_path: Path) -> None:
     path = checkpoints_dir() / "celo-adam" / "theta.state"
     with pytest.raises(WeightsError, match="ff_mod_stack"):

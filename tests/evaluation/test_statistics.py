@@ -165,6 +165,13 @@ def test_a_broken_rliable_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> No
     assert "pandas<3" in (error.value.hint or "")
 
 
+def test_a_missing_rliable_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])  # where metadata of packages are looked for
+    with pytest.raises(CeloError, match="need rliable, which is not installed") as error:
+        statistics.library_version()
+    assert error.value.hint == "pip install rliable"
+
+
 def test_rectangle_of_complete_scores() -> None:
     matrix = rectangle({"a": {1: 2.0, 0: 1.0}, "b": {0: 3.0, 1: 4.0}})
     assert matrix is not None

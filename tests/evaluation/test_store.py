@@ -94,6 +94,20 @@ def test_damaged_cells_are_named_by_reports(run: Run) -> None:
     assert [d.path for d in damaged] == [path]
 
 
+def test_a_folder_in_the_place_of_a_cell_is_named_by_reports(run: Run) -> None:
+    run.cell_path(KEY).mkdir(parents=True)
+    cells, damaged = run.cells()
+    assert not cells and [d.reason for d in damaged] == ["Is a directory"]
+    assert run.read(KEY) is None
+
+
+def test_a_key_that_was_changed_is_noticed(run: Run) -> None:
+    run.write(cell())
+    _with_header(run.cell_path(KEY), key=key(seed=1).to_json())
+    cells, damaged = run.cells()
+    assert not cells and [d.reason for d in damaged] == ["its key and digest disagree"]
+
+
 def test_the_cell_of_another_key_is_not_taken(run: Run) -> None:
     run.write(cell())
     other = run.cell_path(key(seed=1))
@@ -129,7 +143,7 @@ def test_cells_of_a_newer_celo_are_refused_by_name(run: Run) -> None:
 def test_a_newer_run_is_refused_by_name_and_nothing_is_touched(run: Run) -> None:
     run.write(cell())
     path = run.cell_path(KEY)
-    content = _with_schema(path, SCHEMA + 1)
+    content = _with_header(path, schema=SCHEMA + 1)
     with pytest.raises(StoreError, match=f"{path.name} was written by a newer celo.*schema 2"):
         run.read(KEY)
     assert path.read_bytes() == content
@@ -143,7 +157,7 @@ def test_a_newer_run_is_refused_by_name_and_nothing_is_touched(run: Run) -> None
 @pytest.mark.parametrize("schema", [0, -1, "1", None, True, 1.0])
 def test_schemas_that_never_were_are_damage(run: Run, schema) -> None:
     run.write(cell())
-    _with_schema(run.cell_path(KEY), schema)
+    _with_header(run.cell_path(KEY), schema=schema)
     cells, damaged = run.cells()
     assert not cells and "never written by any celo" in damaged[0].reason
 
@@ -170,10 +184,11 @@ def test_runs_of_the_first_schema_are_read_for_ever(tmp_path: Path) -> None:
     assert [request.entries for request in read_requests(run)] == [("sgd:lr=0.1", "sgdm:lr=0.1")]
 
 
-def _with_schema(path: Path, schema: object) -> bytes:
+def _with_header(path: Path, **changes: object) -> bytes:
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    members["cell.json"] = json.dumps({**json.loads(members["cell.json"]), "schema": schema})
+    header = {**json.loads(members["cell.json"]), **changes}
+    members["cell.json"] = json.dumps(header).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -223,6 +238,21 @@ def test_put_aside_loses_nothing(run: Run) -> None:
     assert not run.path.exists()
     assert len(Run.open(aside).cells()[0]) == 1
     assert put_aside(run.path) is None
+
+
+def test_a_run_is_not_put_aside_over_another(run: Run, monkeypatch) -> None:
+    run.write(cell())
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    with pytest.raises(StoreError, match=r"put aside too often; remove some of .*run\.before-\*"):
+        put_aside(run.path)
+    monkeypatch.undo()
+    assert len(run.cells()[0]) == 1
+
+
+def test_a_run_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(StoreError, match="run.json cannot be read: Is a directory"):
+        Run.open(tmp_path)
 
 
 @pytest.mark.parametrize("call", ["open", "fsync", "replace"])

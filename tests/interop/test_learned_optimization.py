@@ -22,7 +22,8 @@ def _run(library: Path, names: list[str]) -> dict[str, str | None]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         results = Path(f"{place}.json")
         if not results.exists():
-            paths = (library, third_party_dir(), REPOSITORY)
+            inherited = filter(None, [os.environ.get("PYTHONPATH")])
+            paths = (library, third_party_dir(), REPOSITORY, *inherited)
             done = subprocess.run(
                 [sys.executable, "-m", "tests.interop.real_library", *names],
                 cwd=REPOSITORY,

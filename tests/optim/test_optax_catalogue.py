@@ -110,6 +110,16 @@ def test_what_cannot_be_built_is_refused(text: str, message: str, hint: str) -> 
     assert hint in (error.value.hint or "")
 
 
+def test_a_parameter_that_no_text_can_say_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def novel(learning_rate: float, labels: dict) -> optax.GradientTransformation:
+        raise NotImplementedError
+
+    monkeypatch.setattr(catalogue, "_functions", lambda: {"novel": novel})
+    with pytest.raises(UsageError, match="optax:novel .* its labels is nothing that a text") as e:
+        catalogue.record("novel")
+    assert "from_optax" in (e.value.hint or "")
+
+
 def test_the_unknown_is_an_unknown_name() -> None:
     with pytest.raises(UnknownNameError):
         catalogue.record("adann")

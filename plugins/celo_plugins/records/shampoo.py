@@ -62,7 +62,7 @@ SHAMPOO = OptimizerPlugin(
     ),
     grid=LEARNING_RATES,
     rounding=Rounding(
-        5e-3,
+        1e-2,
         "inverse roots enlarge rounding errors of directions that hardly any gradient had",
     ),
 )
