@@ -58,7 +58,9 @@ class Spoilt(TruncatedPES):
     def estimate(self, problem: Any, theta: Any, state: Any, key: Any, iteration: Any) -> Any:
         found, state = super().estimate(problem, theta, state, key, iteration)
         bad = jnp.where(iteration >= 6, jnp.nan, 0.0)
-        return found.replace(gradient=jax.tree.map(lambda g: g + bad, found.gradient)), state
+        return dataclasses.replace(
+            found, gradient=jax.tree.map(lambda g: g + bad, found.gradient)
+        ), state
 
 
 @pytest.fixture(scope="session")

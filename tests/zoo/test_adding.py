@@ -11,17 +11,28 @@ from click.testing import CliRunner
 
 from celo.cli.zoo import command
 from celo.errors import UsageError, WeightsError
+from celo.metatrain.config import StageConfig
 from celo_zoo import add, write_safetensors
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """What `add` looks for in a run before it looks at the weights."""
+    """As much of a finished run as `add` reads."""
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "summary.json").write_text(json.dumps({"stages": [{}], "runs": ["."]}))
-    (folder / "run.json").write_text("{}")
+    summary = {
+        "recipe": "two",
+        "stages": [{"config": StageConfig("learnable-sgdm").to_json()}],
+        "iterations": [12],
+        "losses": [1.5],
+        "chosen": "last",
+        "device_hours": 0.1,
+        "runs": ["."],
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "run.json").write_text(json.dumps({"tasks": ["T"], "data": {"digits": "ab"}}))
     (folder / "log.jsonl").write_text("")
+    write_safetensors(folder / "theta.safetensors", {"a": np.ones(2, np.float32)})
     return folder
 
 
@@ -37,10 +48,21 @@ def test_names_and_folders_that_cannot_be(run: Path, tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_not_finite_make_no_entry(run: Path, tmp_path: Path) -> None:
+    (run / "theta.safetensors").unlink()
     write_safetensors(run / "theta.safetensors", {"a": np.array([1, np.inf], np.float32)})
     with pytest.raises(WeightsError, match="holds numbers that are not finite: a"):
         add(run, tmp_path / "zoo", "mine")
     assert not (tmp_path / "zoo").exists()
+
+
+def test_an_evaluation_has_its_table(run: Path, tmp_path: Path) -> None:
+    evaluation = {"aggregate": [{"metric": "final_loss_iqm", "split": "train"}]}
+    with pytest.raises(UsageError, match="this is no evaluation: '[a-z]+' is missing"):
+        add(run, tmp_path / "zoo", "mine", evaluation=evaluation)
+    assert not (tmp_path / "zoo").exists()
+    entry = add(run, tmp_path / "zoo", "mine", licence="mit")
+    card = (entry.folder / "card.toml").read_text()
+    assert "recipe two; phase 1: 12 iterations" in card and 'licence = "mit"' in card
 
 
 def test_the_command_wants_a_folder_and_json(tmp_path: Path) -> None:
