@@ -39,6 +39,12 @@ class StagePlan:
                 raise UsageError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.keep_every is not None and self.keep_every < 1:
             raise UsageError(f"--keep-every must be at least 1, got {self.keep_every}")
+        if self.restarts > 1 and self.rung < self.config.log_every:
+            raise UsageError(
+                f"--rung {self.rung} chooses among the starts before the first line of their logs "
+                f"(--log-every {self.config.log_every})",
+                hint="raise --rung or lower --log-every",
+            )
 
 
 @dataclass(frozen=True)

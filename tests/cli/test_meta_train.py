@@ -87,7 +87,7 @@ def test_stages_starts_and_selection(tmp_path: Path) -> None:
     recipe.write_text(
         'name = "two"\nplugin = "learnable-sgdm"\n[settings]\n'
         + "".join(f"{k} = {json.dumps(v)}\n" for k, v in SETTINGS.items())
-        + "[[stages]]\nrestarts = 3\nrung = 3\n[[stages]]\nkeep_every = 6\n"
+        + "[[stages]]\nrestarts = 3\nrung = 5\n[[stages]]\nkeep_every = 6\n"
         + '[selection]\ntasks = ["Digits_MLP_32"]\nsteps = 20\n'
     )
     result = package.meta_train(recipe=recipe, output=tmp_path / "run")
@@ -98,7 +98,7 @@ def test_stages_starts_and_selection(tmp_path: Path) -> None:
     assert result.weights.read_bytes() == chosen
     starts = sorted((result.folder / "stage-1").iterdir())
     counts = [len((s / "log.jsonl").read_text().splitlines()) for s in starts]
-    assert len(starts) == 3 and sorted(counts)[0] == 0  # one stopped at the first rung
+    assert len(starts) == 3 and sorted(counts)[0] == 1  # one stopped at the first rung
     first = json.loads((result.folder / "stage-2" / "run.json").read_text())["init"]
     assert len(first) == 64  # the second stage starts from what the first made
     entry = add(result.folder, tmp_path / "zoo", "mine", licence="mit")

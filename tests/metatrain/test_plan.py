@@ -35,6 +35,7 @@ from celo.metatrain.plan import (
         ({"aug": "global:10:1"}, "positive and rising"),
         ({"seed": -1}, "--seed must be at least 0"),
         ({"restarts": 0}, "--restarts must be at least 1"),
+        ({"restarts": 2, "rung": 9}, "--rung 9 chooses among the starts before the first line"),
         ({"keep_every": 0}, "--keep-every must be at least 1"),
         ({"rate": 1}, "unknown setting of a meta-training: rate"),
         ({"plugin": None}, "no plugin was given"),
