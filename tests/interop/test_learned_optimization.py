@@ -43,6 +43,7 @@ def _run(library: Path, names: list[str]) -> dict[str, str | None]:
         return json.loads(results.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CHECKS if name not in SLOW])
 def test_against_the_real_library(library: Path, name: str) -> None:
     failure = _run(library, [name for name in CHECKS if name not in SLOW])[name]
