@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ import optax
 from celo.api import load
 from celo.bench.machine import copying
 from celo.bench.timing import Turn, spread, take_turns
-from celo.errors import WeightsMissingError
+from celo.errors import UsageError, WeightsMissingError
+from celo.loading import find
 from celo.optim import from_optax
 from celo.protocol import Optimizer, Params
+from celo.spec import parse
 
 ADAM = "optax.adam"
 _LEAST_SECONDS = 0.1
@@ -77,8 +79,12 @@ def load_or_draw(text: str) -> tuple[Optimizer, str]:
     """
     try:
         return load(text), text
-    except WeightsMissingError:
-        drawn = f"{text}@random:0"
+    except (WeightsMissingError, UsageError):  # the latter where none were ever published
+        spec = parse(text)
+        record = find(spec)[1].record
+        if record.kind != "learned" or spec.weights is not None:
+            raise
+        drawn = replace(spec, weights="random:0").text
         return load(drawn), drawn
 
 

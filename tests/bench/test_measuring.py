@@ -9,7 +9,8 @@ from celo.bench.machine import copying, multiplying
 from celo.bench.timing import spread, take_turns
 from celo.bench.training import measure_training
 from celo.bench.trees import MLP, mlp_parameters, tree_of_a_hundred_leaves, widths_for
-from celo.bench.update import ADAM, measure_updates
+from celo.bench.update import ADAM, load_or_draw, measure_updates
+from celo.errors import UsageError
 
 
 def test_programs_take_turns() -> None:
@@ -51,6 +52,18 @@ def test_updates() -> None:
     for row in rows:
         assert row.ms > 0 and row.ratio_low <= row.ratio_to_adam <= row.ratio_high
         assert 0 < row.fraction_of_bandwidth < 1  # so small a tree is bound by overhead
+
+
+def test_weights_are_drawn_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without published weights (nn-adam), and where they are not on this machine (velo-s)."""
+    monkeypatch.delenv("CELO_ZOO_PATH", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert load_or_draw("nn-adam")[1] == "nn-adam@random:0"
+    assert load_or_draw("velo-s:ff_mult=100")[1] == "velo-s@random:0:ff_mult=100"
+    with pytest.raises(UsageError, match="unknown optimizer"):
+        load_or_draw("nobody")
+    with pytest.raises(UsageError):
+        load_or_draw("nn-adam:nonsense=1")
 
 
 def test_training_steps() -> None:
