@@ -110,6 +110,8 @@ class VeloOptimizer(ScheduledOptimizer):
 
     config: VeloConfig
 
+    schedule_reads_averages = True
+
     def first_state(
         self, params: Params, model_state: ModelState, num_steps: int | jax.Array | None
     ) -> ScheduledState:
