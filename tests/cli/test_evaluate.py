@@ -33,6 +33,7 @@ QUICK = [
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", ""], "seeds is empty"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "0,0"], "repeated: 0"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "a"], "whole numbers"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "5-2"], "seeds is empty"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "0"], "at least 1, got 0"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "-3"], "at least 1, got -3"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "x"], "not a valid integer"),
