@@ -262,7 +262,7 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
 
 def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
     """What the runs were asked for, in that order, then whatever else they hold, by name."""
-    from celo.evaluation.requests import expected_runs, read_requests
+    from celo.evaluation.requests import expected_runs, read_requests, skipped_notes
 
     requests = [request for run in runs for request in read_requests(run)]
     present = sorted({cell.key.entry for cell in cells})
@@ -276,6 +276,6 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "entries": list(dict.fromkeys([*first, *asked, *present])),
         "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
         "expected": expected_runs(requests) if requests else None,
-        "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
+        "notes": [f"incomplete: {note}" for note in skipped_notes(skipped)],
         "horizons": sorted({request.publishable_steps for request in requests}),
     }
