@@ -167,7 +167,9 @@ def command(
     )
     if cache.keys() != known:
         opened[0].write_note(STATISTICS_NOTE, cache)
-    sources = Sources(tuple(str(run.path) for run in opened), opened[0].settings.data)
+    shown = [run for run in opened if any(run.has(cell.key) for cell in cells)] or opened
+    folders = tuple(str(run.path) for run in shown)
+    sources = Sources(folders, shown[0].settings.data, metrics, data_kind)
     content = produce(summary, cells, format_, curves=curves, figures=figures, sources=sources)
     if output is not None:
         write(output, content)
