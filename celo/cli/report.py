@@ -9,9 +9,11 @@ import click
 
 from celo.cli.names import names_of
 from celo.cli.output import say
+from celo.cli.scoring import score_options
 
 if TYPE_CHECKING:
     from celo.evaluation.cells import Cell
+    from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import Run
 
 _DEFAULT_REFERENCE = "adam"
@@ -23,37 +25,10 @@ FIGURES = ("headline", "profiles", "curves")
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option(
-    "--split",
-    type=click.Choice(["train", "outer_valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Which losses are scored (and judge the tuning).",
-)
-@click.option(
-    "--ema", type=float, default=0.9, show_default=True, help="Smoothing of the curves; 0: none."
-)
-@click.option(
     "--reference",
     help="Scores are relative to this optimizer, or `none`.  [default: adam]",
 )
-@click.option(
-    "--selection",
-    type=click.Choice(["mean", "per-seed"]),
-    default="mean",
-    show_default=True,
-    help="Tuned: the best grid point per task by the mean over seeds, or per task and seed.",
-)
-@click.option(
-    "--lenient",
-    is_flag=True,
-    help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
-)
-@click.option(
-    "--horizon",
-    type=int,
-    metavar="STEP",
-    help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
-)
+@score_options
 @click.option(
     "--data-kind",
     type=click.Choice(["real", "substitute", "synthetic"]),
@@ -98,12 +73,8 @@ FIGURES = ("headline", "profiles", "curves")
 )
 def command(
     runs: tuple[Path, ...],
-    split: Any,
-    ema: float,
     reference: str | None,
-    selection: Any,
-    lenient: bool,
-    horizon: int | None,
+    options: ScoreOptions,
     data_kind: str | None,
     metrics: tuple[str, ...],
     beside: str | None,
@@ -128,7 +99,6 @@ def command(
     from celo.evaluation.choosing import choose_metrics
     from celo.evaluation.published import published_results
     from celo.evaluation.reading import open_cache, open_runs
-    from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
     from celo.report.document import Sources
@@ -137,13 +107,6 @@ def command(
     format_ = choose_format(format_, output)
     if output is None:
         _check_terminal(format_)
-    options = ScoreOptions(
-        split=split,
-        ema=ema,
-        divergence="published" if lenient else "strict",
-        selection=selection,
-        horizon=horizon,
-    )
     chosen = choose_metrics(metrics)
     opened, cells, damaged = open_runs(runs)
     anchor = _reference(reference, cells, opened)
