@@ -203,7 +203,7 @@ def _conclude_shard(plan: Any, outcome: Any, format_: str) -> None:
                 {"task": task, "optimizer": entry, "seeds": list(seeds), "reason": reason}
                 for (task, entry, seeds), reason in failed.items()
             ],
-            "skipped": {task.name: task.reason for task in plan.skipped},
+            "skipped": plan.reasons,
         }
         print_json(value)
     elif format_ != "quiet":
@@ -216,10 +216,13 @@ def _conclude_shard(plan: Any, outcome: Any, format_: str) -> None:
 
 
 def _say_skipped(plan: Any) -> None:
-    for skipped in plan.skipped:
-        say(f"skipped {skipped.name}: {skipped.reason}")
-        if skipped.hint:
-            say(f"  {skipped.hint}")
+    from celo.evaluation.requests import tasks_by_reason
+
+    hints = {skipped.reason: skipped.hint for skipped in plan.skipped}
+    for reason, tasks in tasks_by_reason(plan.reasons).items():
+        say(f"skipped {', '.join(tasks)}: {reason}")
+        if hints[reason]:
+            say(f"  {hints[reason]}")
 
 
 def _announce(plan: Any) -> None:
