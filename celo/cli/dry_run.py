@@ -102,6 +102,15 @@ def _as_json(plan: Plan, config: EvalConfig, estimates: Sequence[Estimate]) -> d
         "not_publishable": list(plan.not_publishable),
         "shard": None if plan.shard is None else str(plan.shard),
         "workers": config.workers,
+        "optimizers": [
+            {
+                "optimizer": entry.text,
+                "label": entry.label,
+                "weights": entry.weights_id,
+                "origin": entry.weights.origin if entry.weights else None,
+            }
+            for entry in plan.entries
+        ],
         "blocks_of_all_shards": len(plan.blocks),
         "seconds_one_at_a_time": seconds_left(estimates),
         "seconds_at_best": seconds_left(estimates, config.workers),

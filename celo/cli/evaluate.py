@@ -140,7 +140,10 @@ def _foretell(config: Any, format_: str) -> int:
     from celo.cli.dry_run import print_dry_run
     from celo.evaluation.plan import make_plan
 
-    print_dry_run(make_plan(config), config, format_)
+    plan = make_plan(config)
+    if format_ != "quiet":
+        _say_weights(plan)
+    print_dry_run(plan, config, format_)
     return 0
 
 
@@ -225,14 +228,19 @@ def _say_skipped(plan: Any) -> None:
             say(f"  {hints[reason]}")
 
 
-def _announce(plan: Any) -> None:
+def _say_weights(plan: Any) -> None:
     for entry in plan.entries:
         if entry.weights is not None:
             mark = "" if entry.weights.verified else ", unverified"
             say(
-                f"{entry.label}: weights {entry.weights.content_hash[:12]} "
+                entry.weights.remark
+                or f"{entry.label}: weights {entry.weights.content_hash[:12]} "
                 f"from {entry.weights.source} ({entry.weights.origin}{mark})"
             )
+
+
+def _announce(plan: Any) -> None:
+    _say_weights(plan)
     if plan.reference_added:
         say(f"{plan.reference} is run too: scores are relative to it (--reference none: no scores)")
     if plan.not_publishable:

@@ -283,7 +283,7 @@ def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:
         members = tuple(spec.with_hyperparameters(**{name: v}) for v in record.grid.values)
     weights = weights_of(spec, record)
     if weights is not None:
-        label = spec.text + ("[bundled]" if weights.origin == "bundled" else "")
+        label = spec.text + weights.mark
         return Entry(spec, found, weights, weights.content_hash, members, label)
     drawn = f"random:{random_seed(spec)}" if is_random(spec.weights) else None
     return Entry(spec, found, None, drawn, members, spec.text)

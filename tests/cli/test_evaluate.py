@@ -84,9 +84,9 @@ def test_damaged_data_stop_their_own_tasks_alone(tmp_path: Path) -> None:
 
 
 def test_missing_weights_offline_say_how_to_get_them(tmp_path: Path) -> None:
-    done = celo(*QUICK, "--optimizers", "celo", cwd=tmp_path, CELO_ZOO_PATH=str(tmp_path))
+    done = celo(*QUICK, "--optimizers", "velo-s", cwd=tmp_path, CELO_ZOO_PATH=str(tmp_path))
     assert done.returncode == 1
-    assert "celo zoo pull celo" in done.stderr and "Traceback" not in done.stderr
+    assert "celo zoo pull velo-s" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_weights_of_another_optimizer_are_refused(tmp_path: Path) -> None:
