@@ -14,7 +14,7 @@ from celo.lopt.optimizer import ThetaOptimizer
 from celo.lopt.perparam_mlp import MlpWeights, with_constant_inputs
 from celo.lopt.step_features import STEP_FEATURES, step_features
 from celo.lopt.theta import CheckedLopt
-from celo.lopt.wide_mlp import apply_wide_mlp, column_scales, dense_network, dense_weights
+from celo.lopt.wide_mlp import apply_wide_mlp, column_moments, dense_network, dense_weights
 from celo.protocol import (
     MetaParams,
     ModelState,
@@ -119,10 +119,14 @@ class MlpLoptOptimizer(ThetaOptimizer):
         self, weights: MlpWeights, p: jax.Array, g: jax.Array, m: jax.Array
     ) -> jax.Array:
         arrays = [p.reshape(-1, 1), g.reshape(-1, 1), m.reshape(-1, len(DECAYS))]
-        scales = column_scales(_columns, arrays, eps=1e-5)
-        (direction, magnitude), _ = apply_wide_mlp(_columns, arrays, scales, weights, _OUTPUTS)
-        step = direction * jnp.exp(self.config.exp_mult * magnitude) * self.config.step_mult
-        return step.reshape(p.shape)
+        scales = jax.lax.rsqrt(1e-5 + column_moments(_columns, arrays).square)
+
+        def finish(direction: jax.Array, magnitude: jax.Array) -> jax.Array:
+            return direction * jnp.exp(self.config.exp_mult * magnitude) * self.config.step_mult
+
+        return apply_wide_mlp(_columns, arrays, scales, weights, _OUTPUTS, finish)[0].reshape(
+            p.shape
+        )
 
 
 def _columns(p: jax.Array, g: jax.Array, m: jax.Array) -> tuple[jax.Array, ...]:
