@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from celo.bench.timing import Turn
 from celo.protocol import Optimizer, Params
