@@ -212,7 +212,7 @@ def after(value: DecayArray, awaited: jax.Array) -> jax.Array:
 
     Nothing is larger than infinity, and a NaN is not either.
     """
-    return value + jnp.any(awaited > jnp.inf).astype(value.dtype)
+    return jnp.asarray(value) + jnp.any(awaited > jnp.inf).astype(value.dtype)
 
 
 def advance(opt_state: ScheduledState, new: Step, model_state: ModelState) -> ScheduledState:

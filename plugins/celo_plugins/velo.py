@@ -165,11 +165,11 @@ def leaf_inputs(opt_state: ScheduledState) -> jax.Array:
 def _leaf_statistics(p: jax.Array, m: jax.Array, rms: jax.Array) -> jax.Array:
     """Mean square of p, mean of rms, variance of m (3), mean square of rms - mean m (3)."""
     # Nothing is scaled by the size of the leaf here, so that only numbers leave the two passes.
-    rms, *m = widen(rms)[..., 0], *split_columns(widen(m))
-    square, mean_rms, *mean_m = _means(jnp.square(widen(p)), rms, *m)
+    second, momenta = widen(rms)[..., 0], split_columns(widen(m))
+    square, mean_rms, *mean_m = _means(jnp.square(widen(p)), second, *momenta)
     distance, *spread_m = _means(
-        jnp.square(rms - mean_rms),
-        *(jnp.square(x - mean) for x, mean in zip(m, mean_m, strict=True)),
+        jnp.square(second - mean_rms),
+        *(jnp.square(x - mean) for x, mean in zip(momenta, mean_m, strict=True)),
     )
     # The mean square of rms - mean_m, one column instead of three.
     spread_rms = (distance + jnp.square(mean_rms - mean) for mean in mean_m)

@@ -82,7 +82,7 @@ def test_a_donated_state_is_updated_in_its_own_memory(text: str) -> None:
     compiled = update.lower(state, params).compile(compiler_options=COMPILE_FAST)
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
     memory = compiled.memory_analysis()
-    assert memory.alias_size_in_bytes == size
+    assert memory is not None and memory.alias_size_in_bytes == size
     # One array of the leaf's size and what rows and columns need: no column, no unit, no copy.
     assert memory.temp_size_in_bytes < 1.1 * 4 * 1100 * 1000
     text = compiled.as_text()
