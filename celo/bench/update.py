@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +19,7 @@ from celo.bench.machine import copying
 from celo.bench.products import multiplying_alone, update_products
 from celo.bench.timing import Turn, spread, take_turns
 from celo.errors import UsageError, WeightsMissingError
-from celo.loading import find
+from celo.loading import BundledWeightsWarning, find
 from celo.optim import from_optax
 from celo.protocol import Optimizer, Params
 from celo.spec import parse
@@ -79,7 +80,9 @@ def load_or_draw(text: str) -> tuple[Optimizer, str]:
     What an update costs does not depend on the weights.
     """
     try:
-        return load(text), text
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BundledWeightsWarning)
+            return load(text), text
     except (WeightsMissingError, UsageError):  # the latter where none were ever published
         spec = parse(text)
         record = find(spec)[1].record
