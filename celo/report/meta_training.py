@@ -116,7 +116,10 @@ def meta_panels(runs: Sequence[MetaRun]) -> tuple[Panel, ...]:
     def panel(title: str, y: str, values: Sequence[tuple[MetaRun, list[tuple[int, Any]]]]) -> Panel:
         lines = [
             Line(
-                run.name or "run", 0, *(np.asarray(c, np.float64) for c in zip(*pairs, strict=True))
+                name=run.name or "run",
+                member=0,
+                xs=np.asarray([x for x, _ in pairs], np.float64),
+                ys=np.asarray([y for _, y in pairs], np.float64),
             )
             for run, pairs in values
             if pairs
