@@ -116,7 +116,7 @@ def run_plan(
 
 
 def _request(plan: Plan) -> Request:
-    skipped = {task.name: task.reason for task in plan.skipped}
+    skipped = plan.reasons
     return Request(
         entries=tuple(entry.text for entry in plan.entries),
         tasks=tuple([*(task.record.name for task in plan.tasks), *skipped]),
