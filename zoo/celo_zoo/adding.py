@@ -85,6 +85,8 @@ def add(
         stages = summary["stages"]
         last = run / summary["runs"][-1]
         identity = json.loads((last / "run.json").read_bytes())
+        first = json.loads((run / summary["runs"][0] / "run.json").read_bytes())
+        identity["begins"] = str(first.get("init", "random"))
         curves = (last / "log.jsonl").read_bytes()
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(
@@ -129,6 +131,8 @@ def _facts(
     )
     named = f"recipe {summary['recipe']}; " if summary["recipe"] else ""
     sets = ", ".join(f"{set_name} ({digest[:12]})" for set_name, digest in identity["data"].items())
+    begins = identity["begins"]
+    begins = "" if begins.startswith("random") else f"begins with the weights {begins[:12]}; "
     losses = ", ".join(f"{loss:.4f}" for loss in summary["losses"])
     return {
         "id": name,
@@ -137,8 +141,8 @@ def _facts(
         "repository": "",
         "file": FILE_NAMES[0],
         "licence": licence,
-        "recipe": f"{named}{work}; seed {configs[0]['seed']}; meta-loss at the end {losses}; "
-        f"weights chosen: {summary['chosen']}",
+        "recipe": f"{named}{work}; {begins}seed {configs[0]['seed']}; "
+        f"meta-loss at the end {losses}; weights chosen: {summary['chosen']}",
         "data": f"tasks {', '.join(identity['tasks'])}; rows of {sets}",
         "cost": f"{summary['device_hours']:g} device-hours, compiling left out",
         "content_hash": tree.content_hash(file.leaves),
