@@ -28,7 +28,7 @@ from celo.evaluation.scores import ScoreOptions, final_loss_score, judge, select
 from celo.files import write_atomically
 from celo.metrics.resampling import iqm
 
-RATES = ("1e-4", "3e-4", "1e-3", "3e-3", "1e-2")
+RATES = ("3e-4", "1e-3", "3e-3", "1e-2", "3e-2")
 TASKS = (
     "FastVelo_mnist",
     "FastVelo_fashion_mnist",
