@@ -25,11 +25,9 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from celo.lopt.features import Blocks
+from celo.lopt.features import Blocks, leaf_of, split_columns
+from celo.lopt.sums import sum_columns
 from celo.protocol import PyTree
-
-STACKED_SIZE = 512
-"""Leaves up to this size have their columns stacked after all: less to compile, less to launch."""
 
 
 class MlpWeights(NamedTuple):
@@ -123,30 +121,37 @@ def interpolate(stack: MlpWeights, controls: jax.Array) -> MlpWeights:
     return jax.tree.map(mix, stack)
 
 
-def column_scales(blocks: Blocks, *, eps: float, axes: tuple[int, ...]) -> jax.Array:
-    """What brings each column to mean square one: rsqrt(eps + mean square over `axes`).
+def mean_squares(squares: Blocks, *, first: int = 0) -> jax.Array:
+    """The mean square of each column over axes of the leaf.
 
     Args:
-      blocks: input columns.
-      eps: added to the mean square.
-      axes: axes of the leaf to average over.
+      squares: of the columns.
+      first: the mean is over the axes of the leaf from this one on.
 
     Returns:
-      The leaf's rank plus one: size 1 along `axes`, the columns of all blocks along the last axis.
+      The leaf's rank plus one: size 1 along the axes averaged over, the columns of all blocks along
+      the last axis.
     """
-    single, stacked = _columns(blocks)
-    statistics = {k: _mean_square(column, axes) for k, column in single}
-    for numbers, columns in stacked:
-        means = _mean_square(columns, axes)
-        statistics |= {k: _column(means, j) for j, k in enumerate(numbers)}
+    shape = leaf_of(squares)
+    axes = tuple(range(first, len(shape)))
+    count = max(math.prod(shape[first:]), 1)
+    full, small = _columns(squares)
+    sums = sum_columns([column for _, column in full], first)
+    means = {
+        k: jnp.expand_dims(total / count, axes) for (k, _), total in zip(full, sums, strict=True)
+    }
+    for numbers, columns in small:
+        kept = jnp.mean(columns, axis=axes, keepdims=True)
+        means |= dict(zip(numbers, split_columns(kept), strict=True))
     # Columns that are constant along an axis which is not averaged lack only broadcasting.
-    common = jnp.broadcast_shapes(*(s.shape for s in statistics.values()))
-    ordered = [jnp.broadcast_to(statistics[k], common) for k in range(len(statistics))]
-    return jax.lax.rsqrt(eps + jnp.stack(ordered, axis=-1))
+    common = jnp.broadcast_shapes(*(mean.shape for mean in means.values()))
+    ordered = [jnp.broadcast_to(means[k], common) for k in range(len(means))]
+    return jnp.stack(ordered, axis=-1)
 
 
-def _mean_square(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    return jnp.mean(jnp.square(x), axis=axes, keepdims=True)
+def column_scales(means: jax.Array, *, eps: float) -> jax.Array:
+    """What brings each column to mean square one: rsqrt(eps + mean square)."""
+    return jax.lax.rsqrt(eps + means)
 
 
 def apply_mlp(
@@ -178,14 +183,14 @@ def apply_mlp(
 def _first_layer(blocks: Blocks, scales: jax.Array, weights: MlpWeights) -> list[jax.Array]:
     """The weighted sum of all columns for each unit, scales folded into the weights."""
     folded = scales[..., None] * weights.first
-    single, stacked = _columns(blocks)
+    full, small = _columns(blocks)
     parts = []
-    for numbers, columns in stacked:
+    for numbers, columns in small:
         rows = jnp.stack([folded[..., k, :] for k in numbers], axis=-2)
         parts.append(jnp.sum(columns[..., None] * rows, axis=-2))
     return [
         _sum(
-            [column * folded[..., k, unit] for k, column in single]
+            [column * folded[..., k, unit] for k, column in full]
             + [part[..., unit] for part in parts]
             + [_entry(weights.first_bias, unit)]
         )
@@ -194,37 +199,35 @@ def _first_layer(blocks: Blocks, scales: jax.Array, weights: MlpWeights) -> list
 
 
 class _Columns(NamedTuple):
-    """Columns with their running numbers: those taken one by one, and those stacked."""
+    """Columns with their running numbers: those of leaf size one by one, the small ones stacked."""
 
-    single: list[tuple[int, jax.Array]]
-    stacked: list[tuple[list[int], jax.Array]]
+    full: list[tuple[int, jax.Array]]
+    small: list[tuple[list[int], jax.Array]]
 
 
 def _columns(blocks: Blocks) -> _Columns:
-    leaf = jnp.broadcast_shapes(*(block.shape[:-1] for block in blocks))
-    single: list[tuple[int, jax.Array]] = []
+    leaf = leaf_of(blocks)
+    full: list[tuple[int, jax.Array]] = []
     together: dict[tuple[int, ...], list[tuple[list[int], jax.Array]]] = {}
     at = 0
     for block in blocks:
-        *shape, width = block.shape
-        numbers = list(range(at, at + width))
-        if math.prod(shape) > STACKED_SIZE and tuple(shape) == leaf:
-            single += [(k, _column(block, k - at)) for k in numbers]
+        if isinstance(block, tuple) or block.shape[:-1] == leaf:
+            columns = split_columns(block)
+            full += enumerate(columns, at)
+            at += len(columns)
         else:
+            *shape, width = block.shape
+            numbers = list(range(at, at + width))
             together.setdefault(tuple(shape), []).append((numbers, block))
-        at += width
-    stacked = [
+            at += width
+    small = [
         (
             sum((numbers for numbers, _ in group), []),
             jnp.concatenate([b for _, b in group], axis=-1),
         )
         for group in together.values()
     ]
-    return _Columns(single, stacked)
-
-
-def _column(x: jax.Array, k: int) -> jax.Array:
-    return jax.lax.index_in_dim(x, k, axis=x.ndim - 1, keepdims=False)
+    return _Columns(full, small)
 
 
 def _sum(terms: Iterable[jax.Array]) -> jax.Array:

@@ -14,14 +14,25 @@ import jax
 import jax.numpy as jnp
 
 from celo.lopt.accumulators import Accumulators, Decays, FactoredLeaf, decays, factored_leaves
-from celo.lopt.features import BLOCK_WIDTHS, Blocks, factored_blocks, gradient_blocks
+from celo.lopt.features import (
+    BLOCK_WIDTHS,
+    PARAMETER,
+    Blocks,
+    factored_blocks,
+    factored_squares,
+    gradient_blocks,
+    gradient_squares,
+)
 from celo.lopt.leaves import flatten_with, map_leaves, widen
-from celo.lopt.perparam_mlp import MlpWeights, apply_mlp, column_scales, mlp_network
+from celo.lopt.perparam_mlp import MlpWeights, apply_mlp, column_scales, mean_squares, mlp_network
 from celo.lopt.scheduler import init_scheduler, zero_state
 from celo.protocol import MetaParams, Params, PRNGKey
 
 MLP_DECAYS = Decays(decays(0.9, 0.99, 0.999), decays(0.999), decays(0.9, 0.99, 0.999))
 """What makes the widths of the fourteen blocks; no part of the weights."""
+
+EPS = 1e-5
+"""Added to the mean square of each column."""
 
 _HIDDEN = (4, 4)
 _OUTPUTS = 3  # published weights have a third output, which nothing uses
@@ -116,15 +127,16 @@ def leaf_step(
       exp_mult: factor of the second output.
       step_mult: factor of the step.
     """
-    blocks, scales = leaf_columns(p, g, m, rms, v)
-    direction, magnitude = apply_mlp(blocks, scales, weights, outputs=(0, 1))
-    parameter_scale = jnp.sqrt(jnp.mean(jnp.square(p)) + 1e-9)
+    blocks, means = leaf_columns(p, g, m, rms, v)
+    direction, magnitude = apply_mlp(blocks, column_scales(means, eps=EPS), weights, outputs=(0, 1))
+    parameter_scale = jnp.sqrt(means[..., PARAMETER] + 1e-9)
     return direction * (parameter_scale * jnp.exp(exp_mult * magnitude)) * step_mult
 
 
 def leaf_columns(
     p: jax.Array, g: jax.Array, m: jax.Array, rms: jax.Array, v: FactoredLeaf
 ) -> tuple[Blocks, jax.Array]:
-    """The thirty input columns of one leaf and the factors that normalise them."""
+    """The thirty input columns of one leaf and their mean squares."""
     blocks = gradient_blocks(p, g, m, rms, v, rms_eps=1e-6) + factored_blocks(m, v, p.shape)
-    return blocks, column_scales(blocks, eps=1e-5, axes=tuple(range(p.ndim)))
+    squares = gradient_squares(p, g, m, rms, v, rms_eps=1e-6) + factored_squares(m, v, p.shape)
+    return blocks, mean_squares(squares)

@@ -21,13 +21,20 @@ from celo.lopt.accumulators import (
     init_accumulators,
     update_accumulators,
 )
-from celo.lopt.features import Blocks, factored_blocks, gradient_blocks
+from celo.lopt.features import (
+    Blocks,
+    factored_blocks,
+    factored_squares,
+    gradient_blocks,
+    gradient_squares,
+)
 from celo.lopt.leaves import flatten_with, map_leaves, widen
 from celo.lopt.optimizer import ThetaOptimizer
 from celo.lopt.perparam_mlp import (
     MlpWeights,
     apply_mlp,
     column_scales,
+    mean_squares,
     mlp_network,
     mlp_weights,
     with_constant_inputs,
@@ -179,8 +186,7 @@ class AdafacMlpOptimizer(ThetaOptimizer):
         )
 
     def _leaf_step(self, weights: MlpWeights, *leaf: Any) -> jax.Array:
-        blocks = leaf_columns(*leaf)
-        scales = column_scales(blocks, eps=1e-5, axes=tuple(range(leaf[0].ndim)))
+        blocks, scales = leaf_columns(*leaf)
         direction, magnitude = apply_mlp(blocks, scales, weights, outputs=(0, 1))
         return direction * jnp.exp(self.config.exp_mult * magnitude) * self.config.step_mult
 
@@ -207,10 +213,16 @@ def network_weights(network: PyTree, iteration: jax.Array) -> MlpWeights:
 
 def leaf_columns(
     p: jax.Array, g: jax.Array, m: jax.Array, rms: jax.Array, v: FactoredLeaf
-) -> Blocks:
-    """The 28 columns of one leaf; all accumulators updated, everything at least float32."""
+) -> tuple[Blocks, jax.Array]:
+    """The 28 columns of one leaf and the factors that normalise them.
+
+    All accumulators are updated, everything is at least float32.
+    """
     g_block, _, *blocks, _ = gradient_blocks(p, g, m, rms, v, rms_eps=1e-6)
-    return (g_block, *blocks, *factored_blocks(m, v, p.shape, diagonal_eps=1e-6))
+    blocks = (g_block, *blocks, *factored_blocks(m, v, p.shape, diagonal_eps=1e-6))
+    g_square, _, *squares, _ = gradient_squares(p, g, m, rms, v, rms_eps=1e-6)
+    squares = (g_square, *squares, *factored_squares(m, v, p.shape, diagonal_eps=1e-6))
+    return blocks, column_scales(mean_squares(squares), eps=1e-5)
 
 
 def build(**hyperparameters: Any) -> AdafacMlp:

@@ -14,6 +14,7 @@ from celo.lopt import scheduled, scheduled_mlp
 from celo.lopt.accumulators import FactoredLeaf
 from celo.lopt.features import stack_columns
 from celo.lopt.leaves import clip_gradients, widen
+from celo.lopt.perparam_mlp import column_scales
 from celo.optim.schedules import (
     Cosine,
     ExponentialDecay,
@@ -104,7 +105,7 @@ def _observe_scheduled(
     seen = {"steps": step.steps, "schedule": step.schedule}
     if with_features:
         averages = (step.momentum.m, step.second_moment.rms, step.factored)
-        seen["features"] = _features(scheduled_mlp.leaf_columns, state.params, grad, *averages)
+        seen["features"] = _features(_scheduled_columns, state.params, grad, *averages)
     return new, seen
 
 
@@ -120,6 +121,11 @@ def _observe_celo2(
         averages = (rule.mom_rolling.m, rule.rms_rolling.rms, rule.fac_rolling)
         seen["features"] = _features(celo2_rule.leaf_columns, state.params, grad, *averages)
     return new, seen
+
+
+def _scheduled_columns(*leaf: Any) -> tuple[Any, jax.Array]:
+    blocks, means = scheduled_mlp.leaf_columns(*leaf)
+    return blocks, column_scales(means, eps=scheduled_mlp.EPS)
 
 
 def _features(

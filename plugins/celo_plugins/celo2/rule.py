@@ -30,11 +30,20 @@ from celo.lopt.features import (
     GRADIENT_WIDTHS,
     Blocks,
     factored_blocks,
+    factored_squares,
     gradient_blocks,
+    gradient_squares,
 )
 from celo.lopt.leaves import clip_gradients, flatten_with, map_leaves, widen
 from celo.lopt.orthogonalize import MUON_COEFFICIENTS, newton_schulz
-from celo.lopt.perparam_mlp import MlpWeights, apply_mlp, column_scales, mlp_network, mlp_weights
+from celo.lopt.perparam_mlp import (
+    MlpWeights,
+    apply_mlp,
+    column_scales,
+    mean_squares,
+    mlp_network,
+    mlp_weights,
+)
 from celo.protocol import MetaParams, Params, PRNGKey, state_record
 
 Number: TypeAlias = float | jax.Array
@@ -173,9 +182,11 @@ def leaf_columns(
 ) -> tuple[Blocks, jax.Array]:
     """The input columns of one leaf and the factors that normalise them: 30, or 15 below rank 2."""
     blocks = gradient_blocks(p, g, m, rms, v, rms_eps=1e-8)
+    squares = gradient_squares(p, g, m, rms, v, rms_eps=1e-8)
     if p.ndim >= 2:
         blocks += factored_blocks(m, v, p.shape)
-    return blocks, column_scales(blocks, eps=_EPS, axes=_last_two(p.ndim))
+        squares += factored_squares(m, v, p.shape)
+    return blocks, column_scales(mean_squares(squares, first=max(p.ndim - 2, 0)), eps=_EPS)
 
 
 def _last_two(rank: int) -> tuple[int, ...]:

@@ -55,6 +55,7 @@ CELO = OptimizerPlugin(
     reads=("num_steps", "loss"),
     zoo_id="celo",
     phases=_CELO_PHASES,
+    numerics_version=2,
 )
 
 CELO_PHASE1 = OptimizerPlugin(
@@ -68,6 +69,7 @@ CELO_PHASE1 = OptimizerPlugin(
     reads=("num_steps", "loss"),
     zoo_id="celo",
     phases=(replace(_CELO_PHASES[0], hyperparameters={}),),
+    numerics_version=2,
 )
 
 CELO_ADAM = OptimizerPlugin(

@@ -55,6 +55,7 @@ CELO2_BASE = OptimizerPlugin(
     hyperparameters=_hyperparameters(orthogonalize=False),
     zoo_id="celo2-base",
     phases=_PHASES,
+    numerics_version=2,
 )
 
 CELO2 = OptimizerPlugin(
@@ -109,4 +110,5 @@ CELO2 = OptimizerPlugin(
     ),
     zoo_id="celo2",
     phases=_PHASES,
+    numerics_version=2,
 )

@@ -66,6 +66,7 @@ ADAFAC_MLP = OptimizerPlugin(
     reads=("num_steps",),
     zoo_id="adafac-mlp-lopt",
     phases=_PHASES,
+    numerics_version=2,
 )
 
 MLP_LOPT = OptimizerPlugin(

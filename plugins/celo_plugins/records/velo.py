@@ -64,6 +64,7 @@ VELO_S = OptimizerPlugin(
     reads=("num_steps", "loss"),
     zoo_id="velo-s",
     phases=_PHASES,
+    numerics_version=2,
 )
 
 VELO = OptimizerPlugin(
@@ -76,6 +77,7 @@ VELO = OptimizerPlugin(
     hyperparameters=_hyperparameters(lstm_hidden_size=512, param_inits=256, ff_mult=1.0),
     reads=("num_steps", "loss"),
     phases=_PHASES,
+    numerics_version=2,
 )
 
 VELO_4000 = OptimizerPlugin(
@@ -89,4 +91,5 @@ VELO_4000 = OptimizerPlugin(
     reads=("num_steps", "loss"),
     zoo_id="velo-4000",
     phases=_PHASES,
+    numerics_version=2,
 )
