@@ -32,6 +32,7 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("late-weight", float, "How much more the end of an unroll weighs.  [default: 0]"),
     ("patience", int, "Stop after so many non-finite meta-gradients in a row.  [default: 20]"),
     ("log-every", int, "Outer iterations of a line of the log.  [default: 10]"),
+    ("start", str, "random, or momentum: from a hand-made optimizer.  [default: random]"),
     ("restarts", int, "Initial thetas, the better half of which goes on.  [default: 1]"),
     ("rung", int, "Outer iterations before the first choice among them.  [default: 150]"),
     ("finalists", int, "Initial thetas that run to the end.  [default: 1]"),

@@ -134,6 +134,8 @@ def test_evaluations_meanwhile_and_their_mistakes(tmp_path: Path) -> None:
             output=tmp_path / "a",
             **settings,
         )
+    with pytest.raises(UsageError, match="--workers must be at least 0, got -1"):
+        package.meta_train("learnable-sgdm", workers=-1, output=tmp_path / "a", **settings)
     with pytest.raises(UsageError, match="--devices must be from 1 to"):
         package.meta_train("learnable-sgdm", devices=99, output=tmp_path / "a", **settings)
     heard = []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from celo.errors import CeloError, InterruptedRunError, StoreError
+from celo.errors import CeloError, InterruptedRunError, UsageError
 from celo.metatrain.plan import make_plan
 from celo.metatrain.run import DivergedError, Habits
 from celo.metatrain.side_by_side import SideBySide, shares
@@ -52,7 +52,7 @@ def test_workers_same_numbers_then_interrupted_refused_and_killed(
         assert sorted(logged) == [5, 5, 10, 10]
         assert any(m.startswith("start 1: compiled in") for m in observer.messages)
 
-        with pytest.raises(StoreError, match="holds a run that differs"):
+        with pytest.raises(UsageError, match="random:3 is no file of weights"):
             runner.run(starts_of(plan, ["random:3", None], tmp_path / "stage"), 20)
 
         timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
