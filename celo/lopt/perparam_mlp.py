@@ -17,6 +17,7 @@ of more units are evaluated by `celo.lopt.wide_mlp`.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -137,16 +138,23 @@ def mean_squares(squares: Blocks, *, first: int = 0) -> jax.Array:
     count = max(math.prod(shape[first:]), 1)
     full, small = _columns(squares)
     sums = sum_columns([column for _, column in full], first)
-    means = {
-        k: jnp.expand_dims(total / count, axes) for (k, _), total in zip(full, sums, strict=True)
-    }
-    for numbers, columns in small:
-        kept = jnp.mean(columns, axis=axes, keepdims=True)
-        means |= dict(zip(numbers, split_columns(kept), strict=True))
+    parts = [([k for k, _ in full], jnp.expand_dims(jnp.stack(sums, axis=-1) / count, axes))]
+    parts += [(numbers, jnp.mean(columns, axis=axes, keepdims=True)) for numbers, columns in small]
     # Columns that are constant along an axis which is not averaged lack only broadcasting.
-    common = jnp.broadcast_shapes(*(mean.shape for mean in means.values()))
-    ordered = [jnp.broadcast_to(means[k], common) for k in range(len(means))]
-    return jnp.stack(ordered, axis=-1)
+    common = jnp.broadcast_shapes(*(means.shape[:-1] for _, means in parts))
+    return _in_order(
+        [(k, jnp.broadcast_to(means, (*common, means.shape[-1]))) for k, means in parts]
+    )
+
+
+def _in_order(parts: list[tuple[list[int], jax.Array]]) -> jax.Array:
+    """Joins parts along the last axis, in the order of the numbers of their columns."""
+    pieces = []
+    for numbers, columns in parts:
+        starts = [i for i, k in enumerate(numbers) if i == 0 or numbers[i - 1] != k - 1]
+        for start, end in itertools.pairwise([*starts, len(numbers)]):
+            pieces.append((numbers[start], columns[..., start:end]))
+    return jnp.concatenate([piece for _, piece in sorted(pieces, key=lambda x: x[0])], axis=-1)
 
 
 def column_scales(means: jax.Array, *, eps: float) -> jax.Array:
@@ -187,7 +195,7 @@ def _first_layer(blocks: Blocks, scales: jax.Array, weights: MlpWeights) -> list
     parts = []
     for numbers, columns in small:
         rows = jnp.stack([folded[..., k, :] for k in numbers], axis=-2)
-        parts.append(jnp.sum(columns[..., None] * rows, axis=-2))
+        parts.append(_small_part(columns, rows))
     return [
         _sum(
             [column * folded[..., k, unit] for k, column in full]
@@ -196,6 +204,14 @@ def _first_layer(blocks: Blocks, scales: jax.Array, weights: MlpWeights) -> list
         )
         for unit in range(weights.first_bias.shape[0])
     ]
+
+
+def _small_part(columns: jax.Array, rows: jax.Array) -> jax.Array:
+    """What small columns add to each unit, (..., columns) to (..., units)."""
+    if math.prod(rows.shape[:-2]) == 1:
+        matrix = rows.reshape(rows.shape[-2:])
+        return jnp.matmul(columns, matrix, precision=jax.lax.Precision.HIGHEST)
+    return jnp.sum(columns[..., None] * rows, axis=-2)
 
 
 class _Columns(NamedTuple):
