@@ -1,14 +1,15 @@
 """Training steps of the evaluation loop against a hand-written loop, task by task.
 
     CELO_DATA_DIR=... python benchmarks/task_steps.py [--suite velodrome] [--tasks NAME,...]
-        [--optimizer adam:lr=1e-3] [--steps N] [--repeats 5]
+        [--data lm1b=wikitext2,wikipedia=wikitext2] [--steps N] [--seconds 3] [--repeats 5]
 
 The hand-written loop is what one would write for a single run: a jitted `lax.scan` over batches
 that lie on the device, with the same optax optimizer. Ours runs the block of one seed as a user's
 comparison does; the evaluation before the steps is measured on its own and taken off. Both go
-through the same number of steps (chosen so that a turn takes a few seconds), in turn, in one
-process; printed are medians and the median ratio of pairs. Tasks without data here are skipped, and
-named.
+through the same number of steps, in turn, in one process; printed are medians, the median ratio of
+pairs and its range. The number of steps is chosen so that a turn takes `--seconds`, but at least
+four: where a step takes seconds, so does every turn, and `--repeats 3` is enough. Tasks without
+data here are skipped, and named.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from celo.tasks import build_task
 
 _BATCHES = 16
 """Different batches that the hand-written loop goes round."""
+_LEAST_STEPS = 4
 
 
 def hand_written(
@@ -95,10 +98,10 @@ def ours(task: Task, block: Block) -> Callable[[], float]:
     return run
 
 
-def block_of(name: str, optimizer: str, steps: int, folder: str) -> Block:
+def block_of(name: str, data: str, steps: int, folder: str) -> Block:
     """One seed, no reference, two evaluation points."""
     config = EvalConfig(
-        optimizers=(optimizer,),
+        optimizers=("adam:lr=1e-3",),
         tasks=(name,),
         steps=steps,
         eval_every=steps,
@@ -106,37 +109,59 @@ def block_of(name: str, optimizer: str, steps: int, folder: str) -> Block:
         last_eval_batches=1,
         seeds=(0,),
         reference=None,
+        data=data,
         output=Path(folder) / f"{name}-{steps}",
     )
     return make_plan(config).blocks[0]
 
 
-def measure(name: str, arguments: argparse.Namespace, folder: str) -> tuple[float, float, float]:
-    """Milliseconds a step, ours and hand-written, and the median ratio of pairs."""
-    task = build_task(registry.task(name).record, DataSelection())
+@dataclass(frozen=True)
+class Measured:
+    """One task.
+
+    Attributes:
+      steps: of a turn.
+      ours: milliseconds a step, median.
+      by_hand: likewise.
+      ratios: of the pairs, sorted.
+    """
+
+    steps: int
+    ours: float
+    by_hand: float
+    ratios: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+
+def measure(name: str, arguments: argparse.Namespace, folder: str) -> Measured:
+    """Compiles both loops and takes turns."""
+    task = build_task(registry.task(name).record, DataSelection.parse(arguments.data))
     adam = optax.adam(1e-3, eps_root=1e-8)
     steps = arguments.steps
     if steps is None:
-        probe = hand_written(task, adam, 4)
+        probe = hand_written(task, adam, _LEAST_STEPS)
         probe()
-        steps = int(np.clip(3 / probe(), 8, 400))
+        steps = int(np.clip(arguments.seconds / probe(), _LEAST_STEPS, 400))
     reference = hand_written(task, adam, steps)
-    mine = ours(task, block_of(name, arguments.optimizer, steps, folder))
+    mine = ours(task, block_of(name, arguments.data, steps, folder))
     reference()
     mine()
     pairs = [(mine(), reference()) for _ in range(arguments.repeats)]
-    ratio = statistics.median(a / b for a, b in pairs)
     own, other = (statistics.median(values) * 1e3 for values in zip(*pairs, strict=True))
-    return own, other, ratio
+    return Measured(steps, own, other, tuple(sorted(a / b for a, b in pairs)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suite", default="velodrome")
     parser.add_argument("--tasks", help="instead of a suite")
-    parser.add_argument("--optimizer", default="adam:lr=1e-3")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--data", default="real", help="`synthetic`, or SET=SOURCE,...")
+    parser.add_argument("--steps", type=int, help="of a turn, at least 2")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of a turn, about")
+    parser.add_argument("--repeats", type=int, default=5, help="turns")
     arguments = parser.parse_args()
     enable_compilation_cache()
     names = (
@@ -144,17 +169,20 @@ def main() -> None:
         if arguments.tasks
         else registry.suite(arguments.suite).record.tasks
     )
-    print(f"{'task':<50} {'ours ms':>9} {'by hand':>9} {'ratio':>6}", flush=True)
+    columns = f"{'steps':>5} {'ours ms':>9} {'by hand':>9} {'ratio':>6} {'range':>13}"
+    print(f"{'task':<50} {columns}", flush=True)
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             try:
-                own, other, ratio = measure(name, arguments, folder)
+                found = measure(name, arguments, folder)
             except CeloError as error:
                 print(f"{name:<50} skipped: {error.message[:60]}", flush=True)
                 continue
-            ratios.append(ratio)
-            print(f"{name:<50} {own:>9.2f} {other:>9.2f} {ratio:>6.3f}", flush=True)
+            ratios.append(found.ratio)
+            times = f"{found.steps:>5} {found.ours:>9.2f} {found.by_hand:>9.2f}"
+            extent = f"{found.ratios[0]:.3f}-{found.ratios[-1]:.3f}"
+            print(f"{name:<50} {times} {found.ratio:>6.3f} {extent:>13}", flush=True)
     if ratios:
         print(f"largest ratio {max(ratios):.3f} of {len(ratios)} tasks")
 

@@ -6,6 +6,10 @@
 What `celo bench update` measures, for all optimizers, together with the time it takes to compile an
 update of a tree of a hundred leaves. Learned optimizers whose weights are not on this machine run
 with random ones: the cost is the same.
+
+The first row is Adam beside itself, 1 but for noise; `of copy` is what an update cannot but move,
+over what a copy moves in the same time. Where celo2 and celo2-base are both measured, a last line
+holds the former against the latter and its Newton-Schulz products measured by themselves.
 """
 
 from __future__ import annotations
@@ -20,10 +24,17 @@ import jax
 from celo import registry
 from celo.bench.machine import describe
 from celo.bench.trees import MLP, mlp_parameters, tree_of_a_hundred_leaves
-from celo.bench.update import UpdateCost, load_or_draw, lowered_updates, measure_updates
+from celo.bench.update import (
+    UpdateCost,
+    load_or_draw,
+    lowered_updates,
+    measure_products,
+    measure_updates,
+)
 from celo.pages import Cost, write_costs
 
 SMALL = (784, 128, 128, 10)
+WITH_PRODUCTS, WITHOUT_PRODUCTS = "celo2", "celo2-base"
 
 
 def compile_seconds(text: str) -> float:
@@ -52,7 +63,8 @@ def main() -> None:
     parser.add_argument("--mlp", action="store_true", help="9.45 M parameters, 3072-1024(x7)-10")
     parser.add_argument("--optimizers", default="", help="names; all installed ones by default")
     parser.add_argument("--copies", type=int, help="runs vmapped side by side")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--no-compilation", action="store_true", help="without a hundred leaves")
     parser.add_argument("--write", type=Path, metavar="CSV", help="adds what was measured to it")
     arguments = parser.parse_args()
     names = [n for n in arguments.optimizers.split(",") if n]
@@ -60,21 +72,33 @@ def main() -> None:
     params = mlp_parameters(MLP if arguments.mlp else SMALL, arguments.copies)
     print(f"{describe()}; medians of {arguments.turns} turns")
     print(
-        f"{'optimizer':22s} {'ms/update':>10s} {'x adam':>7s} {'state B/param':>13s} "
-        f"{'temp x params':>13s} {'100 leaves':>11s}"
+        f"{'optimizer':22s} {'ms/update':>10s} {'x adam':>7s} {'of copy':>7s} "
+        f"{'state B/param':>13s} {'temp x':>6s} {'100 leaves':>11s}"
     )
     rows = measure_updates(
         names, params, turns=arguments.turns, copies=arguments.copies is not None
     )
+    ratios = {}
     for name, row in zip([None, *names], rows, strict=True):
-        seconds = compile_seconds(name) if name else 0.0
+        seconds = compile_seconds(name) if name and not arguments.no_compilation else 0.0
+        ratios[name] = row.ratio_to_adam
         print(
-            f"{row.optimizer:22s} {row.ms:10.2f} {row.ratio_to_adam:7.1f} "
-            f"{row.state_bytes_per_param:13.1f} {row.temp_ratio:13.1f} {seconds:9.1f} s",
+            f"{row.optimizer:22s} {row.ms:10.2f} {row.ratio_to_adam:7.2f} "
+            f"{row.fraction_of_bandwidth:7.0%} {row.state_bytes_per_param:13.1f} "
+            f"{row.temp_ratio:6.1f} {seconds:9.1f} s",
             flush=True,
         )
         if name and arguments.write:
             write_costs(arguments.write, [kept(name, row, seconds)])
+    if arguments.copies is None and {WITH_PRODUCTS, WITHOUT_PRODUCTS} <= ratios.keys():
+        own, base = ratios[WITH_PRODUCTS], ratios[WITHOUT_PRODUCTS]
+        cost = measure_products(WITH_PRODUCTS, WITHOUT_PRODUCTS, params, turns=arguments.turns)
+        bound = base + cost.ratio_to_adam
+        print(
+            f"{WITH_PRODUCTS}: {base:.1f} x adam for {WITHOUT_PRODUCTS} + {cost.ratio_to_adam:.1f} "
+            f"for {cost.flop / 1e9:.0f} GFLOP of products at {cost.gflop_s:.0f} GFLOP/s = "
+            f"{bound:.1f}; measured {own:.1f}, {own / bound - 1:+.0%}"
+        )
 
 
 if __name__ == "__main__":

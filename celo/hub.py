@@ -5,7 +5,9 @@ huggingface_hub is imported by whoever asks, and only then.
 
 from __future__ import annotations
 
+import functools
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -39,6 +41,59 @@ def is_offline() -> bool:
     """Whether the environment forbids the network (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
     names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     return any(os.environ.get(name, "").lower() in _TRUE for name in names)
+
+
+def endpoint() -> str:
+    """Address of the hub (`HF_ENDPOINT`, or the public one)."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def knock(seconds: float) -> str:
+    """Whether anything takes a connection where the hub, or the proxy before it, should be.
+
+    Nothing is asked and no certificate looked at: where this succeeds a transfer may still fail,
+    but where it fails none can succeed. The answer is kept for a minute.
+
+    Args:
+      seconds: to wait at most, for the name to be resolved and for the connection together.
+
+    Returns:
+      "" or, in a few words, why not.
+    """
+    import urllib.parse
+    import urllib.request
+
+    url = urllib.parse.urlsplit(endpoint())
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(url.scheme) or proxies.get("all")
+    if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
+        url = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}", "http")
+    try:
+        port = url.port or {"https": 443, "http": 80}.get(url.scheme, 1080)
+    except ValueError:
+        return f"{url.hostname} has no valid port"
+    return _knock(url.hostname or "", port, seconds, int(time.monotonic() / 60))
+
+
+@functools.lru_cache(maxsize=4)
+def _knock(host: str, port: int, seconds: float, minute: int) -> str:
+    import socket
+    import threading
+
+    answers: list[str] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, port), seconds).close()
+            answers.append("")
+        except OSError as error:
+            answers.append(f"{host}: {error.strerror or error}")
+
+    # In a thread, because a look-up of a name knows no time limit.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else f"{host} does not answer within {seconds:g} s"
 
 
 def explain(

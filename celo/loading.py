@@ -5,6 +5,8 @@ The first half (weights) imports no JAX, the second half does.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +27,13 @@ LO = "lo"
 """The source whose optimizers and tasks are those of the learned_optimization installed."""
 FOREIGN = (OPTAX, LO)
 """Sources that the grammar knows and that are no distributions of plugins."""
+
+
+class BundledWeightsWarning(UserWarning):
+    """Published weights were asked for, cannot be had, and those that come with celo stand in.
+
+    `NAME@bundled` asks for the latter, and warns of nothing.
+    """
 
 
 def find(
@@ -231,6 +240,8 @@ def weights_of(spec: OptimizerSpec, record: OptimizerPlugin) -> Weights | None:
     from celo_zoo import load_weights
 
     locator = spec.weights or record.zoo_id
+    if spec.weights == "bundled":
+        locator = f"bundled:{record.zoo_id or record.name}"
     if locator is None:
         raise UsageError(
             f"{record.name!r} has no published weights",
@@ -257,10 +268,24 @@ def theta_of(spec: OptimizerSpec, lopt: LearnedOptimizer, weights: Weights | Non
 def build_learned(
     spec: OptimizerSpec, found: Found[OptimizerPlugin]
 ) -> tuple[LearnedOptimizer, MetaParams]:
-    """A learned optimizer and its weights, apart."""
+    """A learned optimizer and its weights, apart.
+
+    Warns:
+      BundledWeightsWarning: published weights were asked for and bundled ones stand in.
+    """
     weights = weights_of(spec, found.record)
+    if weights is not None and weights.remark is not None:
+        warnings.warn(weights.remark, BundledWeightsWarning, stacklevel=_outside())
     lopt = constructor(spec, found)(**dict(spec.hyperparameters))
     return lopt, theta_of(spec, lopt, weights)
+
+
+def _outside() -> int:
+    """The `stacklevel` of the first caller that is none of ours."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("celo."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def build_optimizer(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Optimizer:

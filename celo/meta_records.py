@@ -37,7 +37,8 @@ class LoggerPlugin:
       name: what users type behind `--log-to`.
       summary: one line.
       build: string target. Called as `build(folder=..., config=...)`; returns an object with
-        `log(iteration, metrics)` and `close()`.
+        `log(iteration, metrics)` and `close()`. Nothing may be written into the folder before the
+        first call of `log`: until then it is not a run's.
     """
 
     name: str

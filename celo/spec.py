@@ -101,7 +101,7 @@ def parse(text: str) -> OptimizerSpec:
         if not weights:
             raise UsageError(
                 f"{text!r} names no weights after '@'",
-                hint="expected a zoo id, a path, hf:org/name[@revision] or random[:seed]",
+                hint="expected a zoo id, a path, hf:org/name[@revision], bundled or random[:seed]",
             )
     hyperparameters: dict[str, Value] = {}
     if rest.startswith(":"):

@@ -40,7 +40,7 @@ OUTPUT = Path(__file__).parent / "reproduction.md"
 METRICS = ("final_loss,speedup,velo-speedup",)
 REFERENCE = "adam"
 STEPS = (0, 200, 500, 1000, 2000, 5000, 10_000)
-"""At which losses stand beside the published envelopes, as far as the runs go."""
+"""At which losses stand beside the published envelopes, as far as runs go; so do their ends."""
 
 _INTRODUCTION = """\
 # Reproduction
@@ -121,10 +121,10 @@ def _section(section: Section) -> list[str]:
     schedule = report["provenance"]["schedule"]
     tasks = _tasks(report)
     parts = [
-        f"## {schedule['steps']} steps, {len(tasks)} tasks (run {report['run']})",
+        f"## {schedule['steps']} steps, {_counted(len(tasks), 'task')} (run {report['run']})",
         "\n".join([_SAME, "", *_same(report)]),
         "\n".join(["What is not:", "", *_different(report)]),
-        _table("Scores", _scores(report)),
+        _table("Scores", _scores(report), _NO_SCORES),
     ]
     if section.cells:
         rows = _envelope_rows(section.cells, schedule["steps"])
@@ -140,12 +140,19 @@ _SAME = """\
 What is the same as in the protocol of Celo's evaluation, as far as it is known (summaries of the
 paper, and a public re-implementation):"""
 
+_NO_SCORES = f"None: they are relative to {REFERENCE}, of which there are no results in these runs."
+
 _ABOUT_ENVELOPES = """\
-### Adam beside the published envelopes
+### Training losses beside the published envelopes of tuned Adam
 
 Published: {origin} ({licence}). {made}. Ours by the same rule (mean over seeds, moving average
 0.95, lowest over the learning rates that ran), on our data and seeds; a single learning rate can
-only be above the envelope of fifteen. `here / there` above 1 is a higher loss here."""
+only be above the envelope of fifteen. Others than Adam stand there with their last loss.
+`here / there` above 1 is a higher loss here."""
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _tasks(report: Mapping[str, Any]) -> list[str]:
@@ -173,7 +180,7 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[bool, str]]:
         (
             len(there) == len(published) and not beyond,
             f"tasks: {len(there)} of the {len(published)} published ones"
-            + (f", and {len(beyond)} others ({', '.join(beyond)})" if beyond else ""),
+            + (f", and {_counted(len(beyond), 'other')} ({', '.join(beyond)})" if beyond else ""),
         )
     )
     seeds = sorted({row["seed"] for row in report["tasks"]})
@@ -181,7 +188,8 @@ def _facts(report: Mapping[str, Any]) -> list[tuple[bool, str]]:
     for kind in sorted({d["kind"] for d in data}):
         own = [d for d in data if d["kind"] == kind]
         labels = sorted({f"{d['name']}: {d['label']}" for d in own})
-        facts.append((kind == "real", f"data, {len(own)} tasks: {kind} ({'; '.join(labels)})"))
+        where = f"data, {_counted(len(own), 'task')}"
+        facts.append((kind == "real", f"{where}: {kind} ({'; '.join(labels)})"))
     splits = all(d["published_splits"] for d in data)
     facts.append(
         (
@@ -221,6 +229,8 @@ def _different(report: Mapping[str, Any]) -> list[str]:
             )
     machine = provenance["environment"]
     texts.append(f"machine: {machine['platform']}, {machine['device']} (published: GPU)")
+    if not report["complete"]:
+        texts.append("incomplete: something that was asked for is missing or failed")
     texts.append("divergence: what the published scores do with it is not known")
     return [f"- {text}" for text in texts]
 
@@ -242,23 +252,22 @@ def _scores(report: Mapping[str, Any]) -> Table:
     for row in report["aggregate"]:
         figure = figures.get((row["optimizer"], row["metric"]))
         shown = row["metric"].endswith("_iqm") or row["metric"] == "velo_speedup_last_mean"
-        if shown or figure is not None:
+        if row["value"] is not None and (shown or figure is not None):
             rows.append(
                 (
                     row["optimizer"],
+                    row["data"],
                     row["metric"].replace("_", " "),
                     _interval(row),
                     "-" if figure is None else f"{figure.text} ({figure.certainty})",
                     f"{row['cells']}",
                 )
             )
-    columns = ("optimizer", "metric", "here [95 % interval]", "published", "runs")
-    return Table("Scores", columns, tuple(rows), (2, 3, 4))
+    columns = ("optimizer", "data", "metric", "here [95 % interval]", "published", "runs")
+    return Table("Scores", columns, tuple(rows), (3, 4, 5))
 
 
 def _interval(row: Mapping[str, Any]) -> str:
-    if row["value"] is None:
-        return "-"
     if row["low"] is None:
         return f"{row['value']:.3g}"
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
@@ -266,7 +275,7 @@ def _interval(row: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class EnvelopeRow:
-    """Losses of Adam on a task at one step: here and published."""
+    """Losses on a task at one step: an optimizer's here, and Adam's as published."""
 
     task: str
     optimizer: str
@@ -281,27 +290,32 @@ def _envelope_rows(cells: Sequence[Cell], horizon: int) -> list[EnvelopeRow]:
     best, alone = published_envelopes(), published_envelopes("adam")
     runs, _ = choose_runs(unique(cells))
     rows = []
-    for (entry, task), own in sorted(runs.items()):
-        if entry.partition(":")[0] != REFERENCE or task not in best:
+    places = sorted(runs.items(), key=lambda place: (place[0][1], not _is_adam(place[0][0])))
+    for (entry, task), own in places:
+        if task not in best:
             continue
         ours = _our_envelope(own.points, own.seeds, own.cells)
         if ours is None:
             continue
         some = next(iter(own.cells.values()))
-        for step in STEPS:
-            if step <= horizon:
-                rows.append(
-                    EnvelopeRow(
-                        task=task,
-                        optimizer=entry if len(own.points) == 1 else f"{entry}, tuned",
-                        data=some.key.data.label,
-                        step=step,
-                        here=_at(ours, step),
-                        adam_alone=_at(alone[task], step) if task in alone else None,
-                        best_of_four=_at(best[task], step),
-                    )
+        before = [step for step in STEPS if step < horizon and _is_adam(entry)]
+        for step in (*before, horizon):
+            rows.append(
+                EnvelopeRow(
+                    task=task,
+                    optimizer=entry if len(own.points) == 1 else f"{entry}, tuned",
+                    data=some.key.data.label,
+                    step=step,
+                    here=_at(ours, step),
+                    adam_alone=_at(alone[task], step) if task in alone else None,
+                    best_of_four=_at(best[task], step),
                 )
+            )
     return rows
+
+
+def _is_adam(entry: str) -> bool:
+    return entry.partition(":")[0] == REFERENCE
 
 
 def _our_envelope(
@@ -365,8 +379,8 @@ def _published_row(figure: Published, ours: set[tuple[str, str]]) -> tuple[str, 
     return (*words, where)
 
 
-def _table(title: str, table: Table) -> str:
-    return markdown_table(table) if table.rows else f"### {title}\n\nNone."
+def _table(title: str, table: Table, nothing: str = "None.") -> str:
+    return markdown_table(table) if table.rows else f"### {title}\n\n{nothing}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,7 +73,7 @@ ARROWS: dict[str, set[str]] = {
         "data",
         "celo_zoo",
     },
-    "bench": {"api", "data", "evaluation", "loading", "optim", "spec", "tasks"},
+    "bench": {"api", "data", "evaluation", "loading", "metatrain", "optim", "spec", "tasks"},
     "scaffold": {"registry"},
     "testing": {"optim", "registry", "spec", "loading", "tasks", "data"},
     "celo_plugins": {"lopt", "optim", "celo_zoo"},

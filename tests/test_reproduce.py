@@ -77,7 +77,7 @@ def test_the_page_of_a_run(reproduce: ModuleType, tmp_path: Path) -> None:
     assert f"partial (cifar10: {PARTIAL.label})" in different
     assert "- tuning: one setting per task (published: one setting per task and seed)" in different
     assert "- Adam's learning rates: 2 tried (published: 15)" in different
-    (line,) = _lines(text, "| celo | final loss iqm |")
+    (line,) = _lines(text, "| celo | real | final loss iqm |")
     assert "1.10 [1.10, 1.10] | 1.2 (S)" in line
     # At step 0 there is no lag of the moving average: 1.1 times the published curve.
     (line,) = _lines(text, f"| {TASK} | adam, tuned |", "| 0 |")
@@ -95,9 +95,38 @@ def test_runs_that_must_not_meet_get_sections(reproduce: ModuleType, tmp_path: P
     titles = _lines(text, "## ", " steps, ")
     assert [title.split(" (")[0] for title in titles] == [
         "## 2000 steps, 2 tasks",
-        "## 1000 steps, 1 tasks",
+        "## 1000 steps, 1 task",
     ]
-    assert "and 1 others (Mine)" in text
+    assert "and 1 other (Mine)" in text
+
+
+def test_a_run_without_a_reference_stands_beside_the_envelopes(
+    reproduce: ModuleType, tmp_path: Path
+) -> None:
+    schedule = Schedule(200)
+    text_task = "TransformerLM_LM1B_MultiRuntime_0"
+    stand_in = DataIdentity("lm1b", "substitute", "substitute wikitext2", "b" * 64)
+    curve = _curve(2.0)[:21]
+    cells = [
+        *block("adam:lr=0.001", TASK, [curve] * 3, schedule=schedule, data=PARTIAL),
+        *block("celo", TASK, [curve] * 3, schedule=schedule, data=PARTIAL),
+        *block("celo", text_task, [curve] * 3, schedule=schedule, data=stand_in),
+    ]
+    cells = [replace(c, curves={**c.curves, "eval/xs": XS[:21]}) for c in cells]
+    text = reproduce.document(
+        reproduce.sections_of_runs([_run(tmp_path / "run", cells, schedule)], 20)
+    )
+    assert "final loss iqm" not in text and "substitute (lm1b: substitute wikitext2)" in text
+    # Adam at the first step and at the last, the others at the last alone.
+    assert [line.split("|")[4].strip() for line in _lines(text, f"| {TASK} | adam")] == ["0", "200"]
+    (own,) = _lines(text, f"| {TASK} | celo |")
+    assert own.split("|")[4].strip() == "200" and float(own.split("|")[7]) > 1.5
+    alone = [c for c in cells if c.key.task == text_task]
+    report = replace(reproduce.sections_of_runs([_run(tmp_path / "one", alone, schedule)], 20)[0])
+    rows = [{**row, "value": None} for row in report.report["aggregate"]]
+    bare = replace(report, report={**report.report, "aggregate": rows, "complete": False})
+    assert "None: they are relative to adam" in reproduce.document([bare])
+    assert "incomplete: something" in reproduce.document([bare]) and "incomplete" not in text
 
 
 def test_a_report_does_as_well_as_a_run(reproduce: ModuleType, tmp_path: Path) -> None:

@@ -12,20 +12,24 @@ from celo.errors import UsageError
 
 Row = Mapping[str, Any]
 
+_RATIOS = {"ratio_to_adam": "x adam", "ratio_to_matmul": "x matmul"}
+
 
 @dataclass(frozen=True)
 class Change:
     """One row beside the row of the same name in an older measurement.
 
     Attributes:
-      name: optimizer, and the task where there is one.
-      before: ratio to Adam then.
-      now: ratio to Adam now.
+      name: optimizer, and on what.
+      unit: what `before` and `now` are multiples of.
+      before: ratio then.
+      now: ratio now.
       slower: beyond tolerance and noise.
       faster: likewise.
     """
 
     name: str
+    unit: str
     before: float
     now: float
     slower: bool
@@ -35,12 +39,12 @@ class Change:
 def compare(rows: Sequence[Row], before: Sequence[Row], tolerance: float) -> list[Change]:
     """Rows that both measurements have.
 
-    A row is slower if its median ratio to Adam has grown by more than `tolerance` and the
+    A row is slower if its median ratio has grown by more than `tolerance` and the
     quartiles of the two do not overlap either: noise moves a median, it rarely parts quartiles.
 
     Args:
-      rows: of this measurement: `optimizer`, `ratio_to_adam`, `ratio_low`, `ratio_high`, and
-        `params`, `task` where they have them.
+      rows: of this measurement: `optimizer`, `ratio_to_adam` or `ratio_to_matmul`, `ratio_low`,
+        `ratio_high`, and `params`, `task`, `phase` where they have them.
       before: of the other one.
       tolerance: relative change that is nobody's concern.
     """
@@ -50,12 +54,14 @@ def compare(rows: Sequence[Row], before: Sequence[Row], tolerance: float) -> lis
         other = known.get(_name(row))
         if other is None:
             continue
-        ratio = row["ratio_to_adam"] / other["ratio_to_adam"]
+        measure = _measure(row)
+        ratio = row[measure] / other[measure]
         changes.append(
             Change(
                 name=_name(row),
-                before=other["ratio_to_adam"],
-                now=row["ratio_to_adam"],
+                unit=_RATIOS[measure],
+                before=other[measure],
+                now=row[measure],
                 slower=ratio > 1 + tolerance and row["ratio_low"] > other["ratio_high"],
                 faster=ratio < 1 / (1 + tolerance) and row["ratio_high"] < other["ratio_low"],
             )
@@ -74,9 +80,9 @@ def read_rows(path: Path) -> list[Row]:
         rows = value["rows"]
         for row in rows:
             _name(row)
-            for name in ("ratio_to_adam", "ratio_low", "ratio_high"):
+            for name in (_measure(row), "ratio_low", "ratio_high"):
                 float(row[name])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, StopIteration):
         raise UsageError(
             f"--against {path} is not a measurement of `celo bench`",
             hint="make one with `celo bench update --format json > FILE`",
@@ -84,6 +90,12 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def _measure(row: Row) -> str:
+    return next(name for name in _RATIOS if name in row)
+
+
 def _name(row: Row) -> str:
+    if "phase" in row:
+        return f"{row['optimizer']}, phase {row['phase']}"
     where = row["task"] if "task" in row else f"{row['params']:,} parameters"
     return f"{row['optimizer']} on {where}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +16,10 @@ import optax
 
 from celo.api import load
 from celo.bench.machine import copying
+from celo.bench.products import multiplying_alone, update_products
 from celo.bench.timing import Turn, spread, take_turns
 from celo.errors import UsageError, WeightsMissingError
-from celo.loading import find
+from celo.loading import BundledWeightsWarning, find
 from celo.optim import from_optax
 from celo.protocol import Optimizer, Params
 from celo.spec import parse
@@ -78,7 +80,9 @@ def load_or_draw(text: str) -> tuple[Optimizer, str]:
     What an update costs does not depend on the weights.
     """
     try:
-        return load(text), text
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", BundledWeightsWarning)
+            return load(text), text
     except (WeightsMissingError, UsageError):  # the latter where none were ever published
         spec = parse(text)
         record = find(spec)[1].record
@@ -156,6 +160,55 @@ def measure_updates(
         _long_enough(own)
         turned: list[Turn] = [own.turn, adam.turn, copy]
         yield _row(shown, own, adam, params, take_turns(turned, turns), moved)
+
+
+@dataclass(frozen=True)
+class ProductsCost:
+    """Matrix products that one optimizer computes and another does not.
+
+    Attributes:
+      flop: floating-point operations of an update.
+      ratio_to_adam: what they take by themselves, over the time of Adam's update.
+      gflop_s: GFLOP/s that they reach by themselves.
+    """
+
+    flop: int
+    ratio_to_adam: float
+    gflop_s: float
+
+
+def measure_products(
+    optimizer: str, without: str, params: Params, *, turns: int = 15
+) -> ProductsCost:
+    """Measures the products of `optimizer` that `without` lacks, each shape by turns with Adam.
+
+    Args:
+      optimizer: its text.
+      without: text of the other one.
+      params: float32 parameters.
+      turns: rounds.
+
+    Raises:
+      UsageError: there are no such products.
+    """
+    own, other = (update_products(load_or_draw(text)[0], params) for text in (optimizer, without))
+    products = own - other
+    if not products:
+        raise UsageError(
+            f"{optimizer} multiplies no matrices that {without} does not multiply",
+            hint="name an optimizer with matrix products first, such as celo2 beside celo2-base",
+        )
+    adam = _compiled(from_optax(optax.adam(1e-3), name="adam"), params, False)
+    _long_enough(adam)
+    seconds = take_turns([adam.turn, *(multiplying_alone(p) for p in products)], turns)
+    counts = np.asarray(list(products.values()))
+    together = seconds[:, 1:] @ counts
+    flop = sum(count * product.flop for product, count in products.items())
+    return ProductsCost(
+        flop=flop,
+        ratio_to_adam=spread(together / (seconds[:, 0] / adam.count)).median,
+        gflop_s=flop / spread(together).median / 1e9,
+    )
 
 
 def _row(

@@ -1,10 +1,11 @@
-"""`celo bench`: what updates and training steps cost on this machine."""
+"""`celo bench`: what updates, training steps and meta-training cost on this machine."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,67 @@ from celo.errors import CeloError, UsageError
 
 _DEFAULT = "celo,celo-phase1,velo-s,adafac-mlp-lopt,celo2-base,celo2,rnn-mlp-lopt,nn-adam,celo-adam"
 _TASKS = ("ImageMLP_FashionMnist_Relu128x128", "Conv_Cifar10_32x64x64", "VIT_Cifar100_skinnydeep")
-_UPDATE = {
-    "optimizer": "optimizer",
-    "ms": "ms",
-    "x adam": "ratio_to_adam",
-    "state B": "state_bytes_per_param",
-    "temp": "temp_ratio",
-    "of copy": "fraction_of_bandwidth",
-    "compile s": "compile_s",
-}
-_LOOP = {
-    "optimizer": "optimizer",
-    "ms/step": "ms_per_step",
-    "x adam": "ratio_to_adam",
-    "share": "optimizer_share",
-    "compile s": "compile_s",
+_META = "celo"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """A kind of measurement, as it is shown.
+
+    Attributes:
+      ratio: field of the rows that counts.
+      unit: what it is a multiple of.
+      columns: heading -> field.
+      title: of the table, from one of its rows.
+    """
+
+    ratio: str
+    unit: str
+    columns: Mapping[str, str]
+    title: Callable[[Mapping[str, Any]], str]
+
+
+_KINDS = {
+    "update": _Kind(
+        "ratio_to_adam",
+        "x adam",
+        {
+            "optimizer": "optimizer",
+            "ms": "ms",
+            "x adam": "ratio_to_adam",
+            "state B": "state_bytes_per_param",
+            "temp": "temp_ratio",
+            "of copy": "fraction_of_bandwidth",
+            "compile s": "compile_s",
+        },
+        lambda row: f"update, {row['params']:,} parameters",
+    ),
+    "loop": _Kind(
+        "ratio_to_adam",
+        "x adam",
+        {
+            "optimizer": "optimizer",
+            "ms/step": "ms_per_step",
+            "x adam": "ratio_to_adam",
+            "share": "optimizer_share",
+            "compile s": "compile_s",
+        },
+        lambda row: f"{row['task']}, {row['params']:,} parameters",
+    ),
+    "meta-train": _Kind(
+        "ratio_to_matmul",
+        "x matmul",
+        {
+            "optimizer": "optimizer",
+            "phase": "phase",
+            "ms": "ms",
+            "x matmul": "ratio_to_matmul",
+            "steps/s": "inner_steps_per_second",
+            "MB": "memory_mb",
+            "compile s": "compile_s",
+        },
+        lambda row: f"meta-training, {row['inner_steps']:,} inner steps an iteration",
+    ),
 }
 
 
@@ -39,10 +86,10 @@ def _options(command: Any) -> Any:
         click.option(
             "--optimizers",
             "-o",
-            default=_DEFAULT,
             metavar="LIST",
             shell_complete=names_of("optimizers"),
-            help="Optimizers, separated by commas.  [default: the learned ones of Celo's papers]",
+            help="Optimizers, separated by commas.  [default: the learned ones of Celo's papers; "
+            "celo to meta-train]",
         ),
         click.option("--turns", default=15, show_default=True, help="Rounds of each measurement."),
         click.option(
@@ -65,10 +112,11 @@ def _options(command: Any) -> Any:
 
 @click.group("bench")
 def command() -> None:
-    """What an optimizer costs: one update, one training step.
+    """What an optimizer costs: one update, one training step, its meta-training.
 
-    Everything is measured by turns in one process, as a ratio to jitted `optax.adam`:
-    medians, with quartiles in the JSON. Leave the machine alone meanwhile.
+    Everything is measured by turns in one process, as a ratio to jitted `optax.adam`
+    (meta-training: to a 2048 x 2048 x 2048 matrix product): medians, with quartiles
+    in the JSON. Leave the machine alone meanwhile.
 
     Of updates: state in bytes a parameter, temporary memory over that of the
     parameters, and what an update cannot but move over what a copy moves meanwhile.
@@ -86,18 +134,7 @@ def bench_update(params: int | None, task: str | None, **settings: Any) -> int:
             "--params is a number of parameters above 0, or --task names where they come from",
             hint="for example: celo bench update --params 1000000",
         )
-    from celo.bench.trees import MLP, mlp_parameters, widths_for
-    from celo.bench.update import measure_updates
-
-    def measured(optimizers: list[str], turns: int) -> Iterator[Any]:
-        tree = (
-            _task_parameters(task)
-            if task
-            else mlp_parameters(widths_for(params) if params else MLP)
-        )
-        return measure_updates(optimizers, tree, turns=turns)
-
-    return _run(measured, _UPDATE, **settings)
+    return _run({"update": partial(_updates, params=params, task=task)}, **settings)
 
 
 @command.command("loop")
@@ -111,20 +148,85 @@ def bench_loop(tasks: tuple[str, ...], steps: int, data: str, **settings: Any) -
     """Training steps of whole tasks; the optimizer's share of them."""
     if steps < 1:
         raise UsageError("--steps is a number of training steps above 0", hint="try --steps 10")
+    return _run({"loop": partial(_training, tasks=tasks, steps=steps, data=data)}, **settings)
+
+
+@command.command("meta-train")
+@_options
+@click.option("--particles", default=8, show_default=True, help="Pairs of inner runs a family.")
+@click.option(
+    "--data", default="synthetic", show_default=True, help="`real`, or SET=SOURCE,... to train on."
+)
+def bench_meta_train(particles: int, data: str, **settings: Any) -> int:
+    """Outer iterations: 4 families of 8x8 MLPs, windows of 50 steps, batches of 64."""
+    if particles < 1:
+        raise UsageError("--particles is a number above 0", hint="try --particles 8")
+    return _run({"meta-train": partial(_meta, particles=particles, data=data)}, **settings)
+
+
+@command.command("all")
+@_options
+def bench_all(**settings: Any) -> int:
+    """All three with their defaults, on synthetic data; most of an hour on two cores."""
+    return _run(
+        {
+            "update": partial(_updates, params=None, task=None),
+            "loop": partial(_training, tasks=(), steps=10, data="synthetic"),
+            "meta-train": partial(_meta, particles=8, data="synthetic", only_learned=True),
+        },
+        **settings,
+    )
+
+
+def _updates(
+    optimizers: list[str] | None, turns: int, *, params: int | None, task: str | None
+) -> Iterator[Any]:
+    from celo.bench.trees import MLP, mlp_parameters, widths_for
+    from celo.bench.update import measure_updates
+
+    if task:
+        tree = _task_parameters(task)
+    else:
+        tree = mlp_parameters(widths_for(params) if params else MLP)
+    return measure_updates(optimizers or _names(_DEFAULT), tree, turns=turns)
+
+
+def _training(
+    optimizers: list[str] | None, turns: int, *, tasks: tuple[str, ...], steps: int, data: str
+) -> Iterator[Any]:
     from celo.bench.training import measure_training
 
-    def measured(optimizers: list[str], turns: int) -> Iterator[Any]:
-        for task in tasks or _TASKS:
-            yield from measure_training(optimizers, task, data=data, steps=steps, turns=turns)
+    names = optimizers or _names(_DEFAULT)
+    for task in tasks or _TASKS:
+        yield from measure_training(names, task, data=data, steps=steps, turns=turns)
 
-    return _run(measured, _LOOP, **settings)
+
+def _meta(
+    optimizers: list[str] | None,
+    turns: int,
+    *,
+    particles: int,
+    data: str,
+    only_learned: bool = False,
+) -> Iterator[Any]:
+    from celo.bench.meta_training import measure_meta_training, phases_of
+
+    names = optimizers or _names(_META)
+    if only_learned:
+        names = [name for name in names if phases_of(name)]
+    return measure_meta_training(names, data=data, particles=particles, turns=turns)
+
+
+def _names(text: str) -> list[str]:
+    from celo.spec import parse_list
+
+    return [spec.text for spec in parse_list([text])]
 
 
 def _run(
-    measured: Any,
-    columns: dict[str, str],
+    measured: Mapping[str, Callable[[list[str] | None, int], Iterable[Any]]],
     *,
-    optimizers: str,
+    optimizers: str | None,
     turns: int,
     against: Path | None,
     tolerance: float,
@@ -133,29 +235,32 @@ def _run(
 ) -> int:
     from celo.bench.comparison import compare, read_rows
     from celo.bench.machine import describe, measure_bounds
-    from celo.spec import parse_list
 
     if turns < 1 or tolerance < 0:
         raise UsageError("--turns is at least 1 and --tolerance at least 0")
     before = read_rows(against) if against else []
-    texts = [spec.text for spec in parse_list([optimizers])]
+    names = _names(optimizers) if optimizers is not None else None
     with _traced(trace):
         bounds = measure_bounds(turns)
         say(
             f"{describe()}: copies {bounds.copy_gb_s:.1f} GB/s, multiplies "
             f"{bounds.matmul_gflop_s:.0f} GFLOP/s"
         )
-        rows = list(_heard(measured(texts, turns)))
+        tables = {
+            kind: list(_heard(_KINDS[kind], rows(names, turns))) for kind, rows in measured.items()
+        }
+    rows = [row for table in tables.values() for row in table]
     changes = compare(rows, before, tolerance)
     if format_ == "json":
         machine = {"machine": describe(), **dataclasses.asdict(bounds)}
         print_json({"schema": 1, "machine": machine, "rows": rows})
     else:
-        _print(rows, columns)
+        for kind, table in tables.items():
+            _print(_KINDS[kind], table)
     for change in changes:
         if change.slower or change.faster:
             word = "slower" if change.slower else "faster"
-            say(f"{word}: {change.name}, {change.before:.2f} -> {change.now:.2f} x adam")
+            say(f"{word}: {change.name}, {change.before:.2f} -> {change.now:.2f} {change.unit}")
     slower = [change.name for change in changes if change.slower]
     if slower:
         raise CeloError(
@@ -165,19 +270,19 @@ def _run(
     return 0
 
 
-def _heard(rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
+def _heard(kind: _Kind, rows: Iterable[Any]) -> Iterator[dict[str, Any]]:
     for row in rows:
-        say(f"  {row.optimizer}: {row.ratio_to_adam:.2f} x adam")
-        yield dataclasses.asdict(row)
+        shown = dataclasses.asdict(row)
+        phase = f", phase {shown['phase']}" if "phase" in shown else ""
+        say(f"  {row.optimizer}{phase}: {shown[kind.ratio]:.2f} {kind.unit}")
+        yield shown
 
 
-def _print(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    tasks = dict.fromkeys(row.get("task") for row in rows)
-    for task in tasks:
-        of_task = [row for row in rows if row.get("task") == task]
-        cells = [[_cell(row[field]) for field in columns.values()] for row in of_task]
-        title = f"{task or 'update'}, {of_task[0]['params']:,} parameters"
-        print_table(list(columns), cells, title=title, numeric=range(1, len(columns)))
+def _print(kind: _Kind, rows: list[dict[str, Any]]) -> None:
+    for title in dict.fromkeys(map(kind.title, rows)):
+        of_title = [row for row in rows if kind.title(row) == title]
+        cells = [[_cell(row[field]) for field in kind.columns.values()] for row in of_title]
+        print_table(list(kind.columns), cells, title=title, numeric=range(1, len(kind.columns)))
         click.echo()
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from celo.cli.names import names_of
 from celo.cli.output import format_option, say
+from celo.cli.scoring import score_options
+
+if TYPE_CHECKING:
+    from celo.evaluation.scores import ScoreOptions
 
 
 @click.command("compare")
@@ -34,29 +38,7 @@ from celo.cli.output import format_option, say
     show_default=True,
     help="IQMs are relative to this optimizer; `none`: to B.",
 )
-@click.option(
-    "--split",
-    type=click.Choice(["train", "outer_valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Which losses are compared (and judge the tuning).",
-)
-@click.option(
-    "--ema", type=float, default=0.9, show_default=True, help="Smoothing of the curves; 0: none."
-)
-@click.option(
-    "--selection",
-    type=click.Choice(["mean", "per-seed"]),
-    default="mean",
-    show_default=True,
-    help="Tuned: the best grid point per task by the mean over seeds, or per task and seed.",
-)
-@click.option(
-    "--lenient",
-    is_flag=True,
-    help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
-)
-@click.option("--horizon", type=int, metavar="STEP", help="Compare at this evaluated step.")
+@score_options
 @click.option("--fail-if-worse", is_flag=True, help="Exit with 1 if A is surely worse: for CI.")
 @click.option(
     "--tolerance",
@@ -72,11 +54,7 @@ def command(
     runs: tuple[Path, ...],
     optimizers: tuple[str, ...],
     reference: str,
-    split: Any,
-    ema: float,
-    selection: Any,
-    lenient: bool,
-    horizon: int | None,
+    options: ScoreOptions,
     fail_if_worse: bool,
     tolerance: float,
     format_: str,
@@ -93,7 +71,6 @@ def command(
       celo compare celo adam --run celo-runs/quickstart
       celo compare runs/branch runs/main --fail-if-worse --tolerance 0.02
     """
-    from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.versus import compare
 
     comparison = compare(
@@ -102,13 +79,7 @@ def command(
         runs=runs,
         optimizers=optimizers,
         reference=None if reference.strip().lower() == "none" else reference,
-        options=ScoreOptions(
-            split=split,
-            ema=ema,
-            divergence="published" if lenient else "strict",
-            selection=selection,
-            horizon=horizon,
-        ),
+        options=options,
     )
     worse = comparison.worse(tolerance)
     click.echo(comparison.render(format_))

@@ -11,7 +11,7 @@ from celo.cli.listing import print_list
 from celo.cli.names import names_of
 from celo.cli.output import format_option, print_json, print_table, say
 from celo.cli.pulling import pull
-from celo.cli.zoo import size_text
+from celo.cli.zoo_entries import size_text
 from celo.data.hub_sources import hub_source
 from celo.data.selection import DataSelection
 from celo.errors import CeloError, DataMissingError

@@ -152,7 +152,7 @@ def _devices() -> Iterator[Finding]:
 def _cache() -> Iterator[Finding]:
     import shutil
 
-    from celo.cli.zoo import size_text
+    from celo.cli.zoo_entries import size_text
     from celo.files import cache_dir
 
     root = cache_dir()
@@ -199,20 +199,24 @@ def _data() -> Iterator[Finding]:
 
 
 def _weights() -> Iterator[Finding]:
-    from celo.cli.zoo import state_of
-    from celo_zoo import cards
+    from celo.cli.zoo_entries import state_of
+    from celo_zoo import bundled_names, entries
 
-    for card in cards().values():
-        state = state_of(card)
+    for name, card in entries().items():
+        state = state_of(name, card)
         if state["problem"] is None and state["path"]:
             found = f"{state['location']}, {state['status']}, {state['path']}"
-            yield Finding(card.id, "ok", found)
+            yield Finding(name, "ok", found)
         elif state["problem"] is None:
-            yield Finding(card.id, "absent", "not on this machine", f"celo zoo pull {card.id}")
+            stand_in = f"; bundled:{name} stands in" if name in bundled_names() else ""
+            detail = f"not on this machine{stand_in}"
+            yield Finding(name, "absent", detail, f"celo zoo pull {name}")
         else:
-            cached = state["location"] == "cache"
-            fix = f"celo zoo pull {card.id} --force" if cached else "unset CELO_ZOO_PATH"
-            yield Finding(card.id, "broken", state["problem"].splitlines()[0], fix)
+            fix = {
+                "cache": f"celo zoo pull {name} --force",
+                "bundled": f"{_pip()} install --force-reinstall celo",
+            }.get(state["location"], "unset CELO_ZOO_PATH")
+            yield Finding(name, "broken", state["problem"].splitlines()[0], fix)
 
 
 def _plugins() -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from celo.evaluation.cost_model import MODEL
 from celo.evaluation.estimates import Estimate, estimate, most_memory, seconds_left
 from celo.evaluation.limits import shown_size
 from celo.evaluation.plan import Plan
+from celo.evaluation.requests import tasks_by_reason
 from celo.evaluation.store import Run
 from celo.evaluation.tables import WIDTH
 from celo.text import duration
@@ -45,8 +46,8 @@ def print_dry_run(plan: Plan, config: EvalConfig, format_: str) -> None:
     click.echo()
     for line in _conclusions(plan, config, estimates):
         click.echo(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_long_words=False))
-    for skipped in plan.skipped:
-        say(f"would be skipped: {skipped.name}: {skipped.reason}")
+    for reason, tasks in tasks_by_reason(plan.reasons).items():
+        say(f"would be skipped: {', '.join(tasks)}: {reason}")
 
 
 def _row(plan: Plan, task: str, estimates: Sequence[Estimate]) -> list[str]:
@@ -101,6 +102,15 @@ def _as_json(plan: Plan, config: EvalConfig, estimates: Sequence[Estimate]) -> d
         "not_publishable": list(plan.not_publishable),
         "shard": None if plan.shard is None else str(plan.shard),
         "workers": config.workers,
+        "optimizers": [
+            {
+                "optimizer": entry.text,
+                "label": entry.label,
+                "weights": entry.weights_id,
+                "origin": entry.weights.origin if entry.weights else None,
+            }
+            for entry in plan.entries
+        ],
         "blocks_of_all_shards": len(plan.blocks),
         "seconds_one_at_a_time": seconds_left(estimates),
         "seconds_at_best": seconds_left(estimates, config.workers),
@@ -120,5 +130,5 @@ def _as_json(plan: Plan, config: EvalConfig, estimates: Sequence[Estimate]) -> d
             }
             for one in estimates
         ],
-        "skipped": {task.name: task.reason for task in plan.skipped},
+        "skipped": plan.reasons,
     }

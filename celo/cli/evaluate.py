@@ -15,10 +15,16 @@ from celo.cli.output import format_option, print_json, say
 def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
+    seeds: list[int] = []
     try:
-        return tuple(int(piece) for piece in value.split(",") if piece.strip())
+        for piece in filter(str.strip, value.split(",")):
+            first, dash, last = piece.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
     except ValueError:
-        raise click.BadParameter(f"expected whole numbers such as 0,1,2, got {value!r}") from None
+        raise click.BadParameter(
+            f"expected whole numbers such as 0,1,2 or 0-9, got {value!r}"
+        ) from None
+    return tuple(seeds)
 
 
 @click.command("eval")
@@ -42,7 +48,11 @@ def _seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
     help="A task; repeatable. With --suite: only these of its tasks.",
 )
 @click.option("--steps", type=int, help="Training steps.  [default: the suite's, else 2000]")
-@click.option("--seeds", callback=_seeds, help="Seeds, separated by commas.  [default: 0,1,2]")
+@click.option(
+    "--seeds",
+    callback=_seeds,
+    help="Seeds: `0,1,2` or `0-2`; `3` is the seed 3, not three of them.  [default: 0,1,2]",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
@@ -130,7 +140,10 @@ def _foretell(config: Any, format_: str) -> int:
     from celo.cli.dry_run import print_dry_run
     from celo.evaluation.plan import make_plan
 
-    print_dry_run(make_plan(config), config, format_)
+    plan = make_plan(config)
+    if format_ != "quiet":
+        _say_weights(plan)
+    print_dry_run(plan, config, format_)
     return 0
 
 
@@ -193,7 +206,7 @@ def _conclude_shard(plan: Any, outcome: Any, format_: str) -> None:
                 {"task": task, "optimizer": entry, "seeds": list(seeds), "reason": reason}
                 for (task, entry, seeds), reason in failed.items()
             ],
-            "skipped": {task.name: task.reason for task in plan.skipped},
+            "skipped": plan.reasons,
         }
         print_json(value)
     elif format_ != "quiet":
@@ -206,20 +219,28 @@ def _conclude_shard(plan: Any, outcome: Any, format_: str) -> None:
 
 
 def _say_skipped(plan: Any) -> None:
-    for skipped in plan.skipped:
-        say(f"skipped {skipped.name}: {skipped.reason}")
-        if skipped.hint:
-            say(f"  {skipped.hint}")
+    from celo.evaluation.requests import tasks_by_reason
+
+    hints = {skipped.reason: skipped.hint for skipped in plan.skipped}
+    for reason, tasks in tasks_by_reason(plan.reasons).items():
+        say(f"skipped {', '.join(tasks)}: {reason}")
+        if hints[reason]:
+            say(f"  {hints[reason]}")
 
 
-def _announce(plan: Any) -> None:
+def _say_weights(plan: Any) -> None:
     for entry in plan.entries:
         if entry.weights is not None:
             mark = "" if entry.weights.verified else ", unverified"
             say(
-                f"{entry.label}: weights {entry.weights.content_hash[:12]} "
+                entry.weights.remark
+                or f"{entry.label}: weights {entry.weights.content_hash[:12]} "
                 f"from {entry.weights.source} ({entry.weights.origin}{mark})"
             )
+
+
+def _announce(plan: Any) -> None:
+    _say_weights(plan)
     if plan.reference_added:
         say(f"{plan.reference} is run too: scores are relative to it (--reference none: no scores)")
     if plan.not_publishable:

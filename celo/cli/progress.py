@@ -176,7 +176,8 @@ def describe(block: Block) -> str:
         if last - first == len(block.seeds) - 1 > 0
         else ",".join(map(str, block.seeds))
     )
-    return f"{block.entry.label}{trials}  seeds {seeds}"
+    noun = "seed" if len(block.seeds) == 1 else "seeds"
+    return f"{block.entry.label}{trials}  {noun} {seeds}"
 
 
 def _verdict(cells: list[Cell]) -> str:

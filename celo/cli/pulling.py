@@ -119,7 +119,7 @@ def _one(record: DataSet, revision: str | None, force: bool, dry_run: bool) -> d
 
 
 def _say_offer(record: DataSet, offer: Offer) -> None:
-    from celo.cli.zoo import size_text
+    from celo.cli.zoo_entries import size_text
 
     count = f"{len(offer.files)} file" + "s" * (len(offer.files) != 1)
     say(f"{record.name}: {size_text(offer.size)} in {count} of {offer.source.repository}")
@@ -167,7 +167,7 @@ class _Progress:
         if self._terminal:
             self._draw(offer, here)
         elif time.monotonic() - self._last > _SECONDS_PER_LINE:
-            from celo.cli.zoo import size_text
+            from celo.cli.zoo_entries import size_text
 
             self._last = time.monotonic()
             part = 100 * here / max(offer.size, 1)

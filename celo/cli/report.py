@@ -9,9 +9,11 @@ import click
 
 from celo.cli.names import names_of
 from celo.cli.output import say
+from celo.cli.scoring import score_options
 
 if TYPE_CHECKING:
     from celo.evaluation.cells import Cell
+    from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import Run
 
 _DEFAULT_REFERENCE = "adam"
@@ -23,37 +25,10 @@ FIGURES = ("headline", "profiles", "curves")
 @click.command("report")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option(
-    "--split",
-    type=click.Choice(["train", "outer_valid", "test"]),
-    default="train",
-    show_default=True,
-    help="Which losses are scored (and judge the tuning).",
-)
-@click.option(
-    "--ema", type=float, default=0.9, show_default=True, help="Smoothing of the curves; 0: none."
-)
-@click.option(
     "--reference",
     help="Scores are relative to this optimizer, or `none`.  [default: adam]",
 )
-@click.option(
-    "--selection",
-    type=click.Choice(["mean", "per-seed"]),
-    default="mean",
-    show_default=True,
-    help="Tuned: the best grid point per task by the mean over seeds, or per task and seed.",
-)
-@click.option(
-    "--lenient",
-    is_flag=True,
-    help="The published rule: a diverged run keeps its last finite loss instead of scoring 0.",
-)
-@click.option(
-    "--horizon",
-    type=int,
-    metavar="STEP",
-    help="Score the runs at this evaluated step, as if they had ended there.  [default: the end]",
-)
+@score_options
 @click.option(
     "--data-kind",
     type=click.Choice(["real", "substitute", "synthetic"]),
@@ -98,12 +73,8 @@ FIGURES = ("headline", "profiles", "curves")
 )
 def command(
     runs: tuple[Path, ...],
-    split: Any,
-    ema: float,
     reference: str | None,
-    selection: Any,
-    lenient: bool,
-    horizon: int | None,
+    options: ScoreOptions,
     data_kind: str | None,
     metrics: tuple[str, ...],
     beside: str | None,
@@ -128,7 +99,6 @@ def command(
     from celo.evaluation.choosing import choose_metrics
     from celo.evaluation.published import published_results
     from celo.evaluation.reading import open_cache, open_runs
-    from celo.evaluation.scores import ScoreOptions
     from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
     from celo.report.document import Sources
@@ -137,13 +107,6 @@ def command(
     format_ = choose_format(format_, output)
     if output is None:
         _check_terminal(format_)
-    options = ScoreOptions(
-        split=split,
-        ema=ema,
-        divergence="published" if lenient else "strict",
-        selection=selection,
-        horizon=horizon,
-    )
     chosen = choose_metrics(metrics)
     opened, cells, damaged = open_runs(runs)
     anchor = _reference(reference, cells, opened)
@@ -167,7 +130,9 @@ def command(
     )
     if cache.keys() != known:
         opened[0].write_note(STATISTICS_NOTE, cache)
-    sources = Sources(tuple(str(run.path) for run in opened), opened[0].settings.data)
+    shown = [run for run in opened if any(run.has(cell.key) for cell in cells)] or opened
+    folders = tuple(str(run.path) for run in shown)
+    sources = Sources(folders, shown[0].settings.data, metrics, data_kind)
     content = produce(summary, cells, format_, curves=curves, figures=figures, sources=sources)
     if output is not None:
         write(output, content)
@@ -262,7 +227,7 @@ def _reference(text: str | None, cells: list[Cell], runs: list[Run]) -> str | No
 
 def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[str, Any]:
     """What the runs were asked for, in that order, then whatever else they hold, by name."""
-    from celo.evaluation.requests import expected_runs, read_requests
+    from celo.evaluation.requests import expected_runs, read_requests, skipped_notes
 
     requests = [request for run in runs for request in read_requests(run)]
     present = sorted({cell.key.entry for cell in cells})
@@ -276,6 +241,6 @@ def _asked(runs: list[Run], cells: list[Cell], reference: str | None) -> dict[st
         "entries": list(dict.fromkeys([*first, *asked, *present])),
         "tasks": [t for t in dict.fromkeys([*tasks, *sorted(ran)]) if t not in skipped],
         "expected": expected_runs(requests) if requests else None,
-        "notes": [f"incomplete: {task} was skipped: {why}" for task, why in skipped.items()],
+        "notes": [f"incomplete: {note}" for note in skipped_notes(skipped)],
         "horizons": sorted({request.publishable_steps for request in requests}),
     }

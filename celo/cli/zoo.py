@@ -11,13 +11,13 @@ import click
 from celo.cli.output import format_option, print_json, print_table, say
 
 if TYPE_CHECKING:
-    from celo_zoo import Card, Check, PullResult
+    from celo_zoo import Check, PullResult
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    from celo_zoo import cards
+    from celo_zoo import entries
 
-    return [name for name in cards() if name.startswith(incomplete)]
+    return [name for name in entries() if name.startswith(incomplete)]
 
 
 _NAME = click.argument("name", shell_complete=_complete)
@@ -28,7 +28,8 @@ def command() -> None:
     """Pretrained weights: where they are, what they are, whether they are what they claim.
 
     Looked for in CELO_ZOO_PATH (a folder of NAME/theta.state or NAME/theta.safetensors), in the
-    cache, on the Hugging Face hub, and among the bundled weights, in this order.
+    cache, on the Hugging Face hub, and among the weights that come with celo, in this order.
+    The last are our own, not the published ones; bundled:NAME means them alone.
     """
 
 
@@ -36,11 +37,12 @@ def command() -> None:
 @format_option("table", "json")
 def list_(format_: str) -> None:
     """List the weights of the zoo and where they are now."""
-    from celo_zoo import cards
+    from celo.cli.zoo_entries import size_text, state_of
+    from celo_zoo import entries
 
-    entries = [state_of(card) for card in cards().values()]
+    found = [state_of(name, card) for name, card in entries().items()]
     if format_ == "json":
-        print_json(entries)
+        print_json(found)
         return
     rows = [
         [
@@ -50,12 +52,12 @@ def list_(format_: str) -> None:
             entry["location"],
             entry["status"],
         ]
-        for entry in entries
+        for entry in found
     ]
     print_table(["name", "numbers", "file", "where", "status"], rows, numeric=(1, 2))
-    for problem in dict.fromkeys(entry["problem"] for entry in entries if entry["problem"]):
+    for problem in dict.fromkeys(entry["problem"] for entry in found if entry["problem"]):
         say(problem)
-    if any(entry["location"] == "not here" for entry in entries):
+    if any(entry["location"] == "not here" for entry in found):
         say("get weights with `celo zoo pull NAME`; `celo zoo show NAME` tells more")
 
 
@@ -64,33 +66,18 @@ def list_(format_: str) -> None:
 @format_option("text", "json")
 def show(name: str, format_: str) -> None:
     """Show what is known about the weights NAME."""
-    from celo_zoo import card
+    from celo.cli.zoo_entries import details, fields, print_field, state_of
+    from celo_zoo import card, entries, find_card, parse_locator
 
-    entry = card(name)
-    state = state_of(entry)
+    known = find_card(name)
+    locator = known.id if known is not None else parse_locator(name).text
+    entry = entries().get(locator) or card(name)  # which names the nearest
+    state = state_of(locator, entry)
     if format_ == "json":
-        print_json({"schema": 1, **state, **_details(entry)})
+        print_json({"schema": 1, **state, **details(entry)})
         return
-    unknown = "not known; the first pull records it"
-    lines = [
-        ("name", " or ".join([entry.id, *entry.aliases])),
-        ("what", entry.summary),
-        ("optimizer", entry.optimizer),
-        ("where", f"{state['location']} ({state['status']})"),
-        ("path", state["path"] or "-"),
-        ("hub", f"{entry.repository}, file {entry.file}"),
-        ("revision", state["revision"] or unknown),
-        ("bytes", _count(state["bytes"]) or unknown),
-        ("sha256", state["sha256"] or unknown),
-        ("content hash", state["content_hash"] or unknown),
-        ("leaves", f"{len(entry.leaves)} arrays, {entry.numbers:,} numbers"),
-        ("licence", entry.licence),
-        ("citation", entry.citation),
-        ("recipe", entry.recipe),
-        *(("limit", limit) for limit in entry.limits),
-    ]
-    for key, value in lines:
-        _print_field(key, value)
+    for key, value in fields(state, entry):
+        print_field(key, value)
     for leaf in entry.leaves:
         click.echo(f"  {leaf.path}  {leaf}")
     if state["problem"]:
@@ -182,7 +169,10 @@ def add(
         print_json({"schema": 1, **{k: str(v) for k, v in asdict(made).items()}})
     else:
         click.echo(str(made.folder))
-        say(f"CELO_ZOO_PATH={to} makes it {made.optimizer}@{made.name}")
+        if to.resolve() == celo_zoo.bundled_folder().resolve():
+            say(f"it comes with celo now: {made.optimizer}@bundled:{made.name}")
+        else:
+            say(f"CELO_ZOO_PATH={to} makes it {made.optimizer}@{made.name}")
 
 
 @command.command("convert")
@@ -212,10 +202,11 @@ def convert(source: Path, target: Path, overwrite: bool) -> None:
 def verify(ctx: click.Context, names: tuple[str, ...], all_: bool, format_: str) -> None:
     """Check weights on this machine; without names, all of them. Exit code 1 if a check fails."""
     import celo_zoo
+    from celo.cli.zoo_entries import is_here
 
     if names and all_:
         raise click.UsageError("--all and names exclude each other")
-    chosen = names or tuple(name for name in celo_zoo.cards() if celo_zoo.places(name))
+    chosen = names or tuple(name for name in celo_zoo.entries() if is_here(name))
     checks = [check for name in chosen for check in celo_zoo.verify(name)]
     ok = all(check.status != "failed" for check in checks)
     if format_ == "json":
@@ -257,56 +248,6 @@ def rm(name: str, format_: str) -> None:
         print_json({"schema": 1, "name": where.text, "removed": str(folder)})
     else:
         say(f"removed {folder}")
-
-
-def state_of(card: Card) -> dict[str, Any]:
-    """What `list`, `show` and `celo doctor` tell about an entry: its card, and its state here."""
-    import celo_zoo
-    from celo.errors import WeightsError
-
-    location, status, problem, file, revision = "not here", "-", None, None, card.revision
-    sha256, size, content = card.sha256, card.bytes, card.content_hash
-    try:
-        found = celo_zoo.places(card.id)
-        if found:
-            location, status, file = found[0].origin, "damaged", str(found[0].path)
-            weights = celo_zoo.load_weights(card.id, allow_network=False)
-            status = "verified" if weights.verified else "unverified"
-            content = weights.content_hash
-        record = celo_zoo.read_record(card.id) if location == "cache" else None
-        if record is not None:
-            sha256, size, revision = record.sha256, record.bytes, record.revision
-    except WeightsError as error:
-        problem = str(error)
-    return {
-        "name": card.id,
-        "optimizer": card.optimizer,
-        "summary": card.summary,
-        "arrays": len(card.leaves),
-        "numbers": card.numbers,
-        "bytes": size,
-        "location": location,
-        "status": status,
-        "path": file,
-        "revision": revision,
-        "sha256": sha256,
-        "content_hash": content,
-        "problem": problem,
-    }
-
-
-def _details(card: Card) -> dict[str, Any]:
-    return {
-        "aliases": card.aliases,
-        "repository": card.repository,
-        "file": card.file,
-        "licence": card.licence,
-        "citation": card.citation,
-        "recipe": card.recipe,
-        "limits": card.limits,
-        "leaves": [{"path": x.path, "shape": x.shape, "dtype": x.dtype} for x in card.leaves],
-        "named_tuples": dict(card.named_tuples),
-    }
 
 
 def _pulled(result: PullResult) -> dict[str, Any]:
@@ -354,28 +295,3 @@ def _print_checks(checks: list[Check]) -> None:
             file = (check.name, check.path)
             click.echo(f"{check.name}  {check.path}")
         click.echo(f"  {check.status:<7}  {check.what}: {check.detail}")
-
-
-def _print_field(key: str, value: str) -> None:
-    import shutil
-
-    width = min(shutil.get_terminal_size().columns, 100)
-    click.echo(
-        click.wrap_text(
-            f"{key:<12}  {value}", width=width, initial_indent="", subsequent_indent=" " * 14
-        )
-    )
-
-
-def _count(number: int | None) -> str | None:
-    return None if number is None else f"{number:,}"
-
-
-def size_text(number: int | None) -> str:
-    """A number of bytes for people: `149.2 kB`; `?` where it is not known."""
-    if number is None:
-        return "?"
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number / 1e3:.1f} kB"

@@ -152,7 +152,9 @@ def image_datasets(
         found = sources.find(record.name, selection)
         arrays = sources.load(found)
         counts = len(arrays["train_images"]), len(arrays["test_images"])
-        rows = split_rows(record.name, *counts, published=selection.published_splits)[split]
+        rows = split_rows(record.name, *counts, published=selection.published_split(set_name))[
+            split
+        ]
         check_rows(rows.rows, batch_size, f"the {split} split of {record.name}")
         images = _flat_images(found, rows.part, None if native else (*size, grayscale))
         labels = arrays[f"{rows.part}_labels"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from celo import registry
+from celo.data.splits import has_published_split
 from celo.errors import UsageError
 from celo.records import DataSet, canonical_name
 
@@ -21,7 +22,7 @@ class DataSelection:
       substitutes: (set, source) pairs in canonical form, sorted: sets for which something else
         stands in, random rows ("synthetic") or another set.
       published_splits: `train` is the first 1 % of the training rows for the sets for which the
-        published code does so, instead of 80 %.
+        published code does so, instead of 80 %; random rows are cut like any others.
     """
 
     synthetic: bool = False
@@ -71,6 +72,11 @@ class DataSelection:
         if self.synthetic:
             return SYNTHETIC
         return dict(self.substitutes).get(canonical_name(name), REAL)
+
+    def published_split(self, name: str) -> bool:
+        """Whether `train` of the set `name` is the first 1 %, of which random rows have too few."""
+        wanted = self.published_splits and has_published_split(name)
+        return wanted and self.source(name) != SYNTHETIC
 
 
 def _checked_source(name: str, source: str) -> str:

@@ -12,7 +12,6 @@ from celo import registry
 from celo.data import decoded, local, synthetic, text, tokens
 from celo.data.arrays import Arrays
 from celo.data.selection import REAL, SYNTHETIC, DataSelection
-from celo.data.splits import has_published_split
 from celo.errors import DataMissingError
 from celo.records import DataSet
 
@@ -231,8 +230,7 @@ def verify(name: str) -> str:
 
 
 def _unusual_split(record: DataSet, selection: DataSelection) -> str:
-    one_percent = selection.published_splits and has_published_split(record.name)
-    return ", first 1 % for training" if one_percent else ""
+    return ", first 1 % for training" if selection.published_split(record.name) else ""
 
 
 def _missing_rows(found: AnyFound) -> list[str]:

@@ -143,7 +143,7 @@ class IsolatedComputer:
         with self._closing:
             if self._closed:
                 raise _Silent("the command has ended")
-            worker = self._worker = _Process(_environment(self._share))
+            worker = self._worker = _Process({**_environment(self._share), **_pinned(self._plan)})
         worker.send({**_request(self._plan, self._limits), "cpus": _cpus(self._share)})
         try:
             message, _ = worker.receive(time.monotonic() + _START_LIMIT_S)
@@ -224,6 +224,12 @@ def _environment(share: Share | None) -> Mapping[str, str]:
     if hasattr(os, "sched_getaffinity"):
         defaults["PJRT_NPROC"] = os.environ.get("NPROC", str(len(os.sched_getaffinity(0))))
     return {**defaults, **os.environ, **chosen}
+
+
+def _pinned(plan: Plan) -> dict[str, str]:
+    """Where bundled weights stand in, a worker neither looks for others again nor finds them."""
+    stand_in = any(entry.weights and entry.weights.stand_in for entry in plan.entries)
+    return {"HF_HUB_OFFLINE": "1"} if stand_in else {}
 
 
 class _Process:

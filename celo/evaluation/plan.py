@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from celo import registry
 from celo.data.selection import DataSelection
-from celo.errors import CeloError, DataMissingError, UsageError
+from celo.errors import DataError, DataMissingError, UsageError
 from celo.evaluation.cells import CellKey, DataIdentity, Schedule
 from celo.evaluation.config import DEFAULT_STEPS, EvalConfig
 from celo.evaluation.cost_model import model_seconds
@@ -148,7 +148,7 @@ class Plan:
       reference: canonical text of the entry that scores are relative to, or None.
       reference_added: the reference was not asked for by name.
       tasks: that can run here, in table order.
-      skipped: tasks whose data are missing.
+      skipped: tasks whose data are missing or damaged.
       blocks: tasks outermost, so that tasks are completed one after the other.
       settings: of the run folder.
       selection: how data sets were replaced.
@@ -177,6 +177,11 @@ class Plan:
     publishable_steps: int = PUBLISHED.steps
 
     @property
+    def reasons(self) -> dict[str, str]:
+        """Skipped task -> why it cannot run."""
+        return {task.name: task.reason for task in self.skipped}
+
+    @property
     def not_publishable(self) -> tuple[str, ...]:
         """Why the results must not be published; () if they may be."""
         return not_publishable(self.settings.schedule, [self.publishable_steps])
@@ -188,7 +193,7 @@ def make_plan(config: EvalConfig) -> Plan:
     Raises:
       UsageError: something asked for is unknown, out of range or contradictory.
       WeightsError: weights are missing or not what they should be.
-      DataMissingError: the data of every task are missing.
+      DataError: the data of every task are missing or damaged.
       StoreError: the run folder cannot hold this run.
     """
     config.check()
@@ -278,7 +283,7 @@ def _entry(spec: OptimizerSpec, found: Found[OptimizerPlugin]) -> Entry:
         members = tuple(spec.with_hyperparameters(**{name: v}) for v in record.grid.values)
     weights = weights_of(spec, record)
     if weights is not None:
-        label = spec.text + ("[bundled]" if weights.origin == "bundled" else "")
+        label = spec.text + weights.mark
         return Entry(spec, found, weights, weights.content_hash, members, label)
     drawn = f"random:{random_seed(spec)}" if is_random(spec.weights) else None
     return Entry(spec, found, None, drawn, members, spec.text)
@@ -317,22 +322,20 @@ def _identities(
     tasks: list[Found[TaskPlugin]], selection: DataSelection, note: dict[str, Any]
 ) -> tuple[dict[str, DataIdentity], tuple[SkippedTask, ...]]:
     """Which data each task will see; decodes a set only if its source has changed (`note`)."""
-    by_form: dict[tuple[str, str], DataIdentity | CeloError] = {}
+    by_form: dict[tuple[str, str], DataIdentity | DataError] = {}
     for form in dict.fromkeys(map(_form, tasks)):
         by_form[form] = _identity(*form, selection, note)
     identities: dict[str, DataIdentity] = {}
     skipped: list[SkippedTask] = []
-    missing: dict[str, CeloError] = {}
     for task in tasks:
         value = by_form[_form(task)]
         if isinstance(value, DataIdentity):
             identities[task.record.name] = value
         else:
-            missing[task.record.data_set] = value
             skipped.append(SkippedTask(task.record.name, value.message, value.hint))
-    if missing and not identities:
-        first = next(iter(missing.values()))
-        raise DataMissingError(first.message, hint=first.hint)
+    unusable = [value for value in by_form.values() if isinstance(value, DataError)]
+    if unusable and not identities:
+        raise unusable[0]
     return identities, tuple(skipped)
 
 
@@ -343,7 +346,7 @@ def _form(task: Found[TaskPlugin]) -> tuple[str, str]:
 
 def _identity(
     name: str, vocabulary: str, selection: DataSelection, note: dict[str, Any]
-) -> DataIdentity | CeloError:
+) -> DataIdentity | DataError:
     from celo.data import describe, fingerprint
 
     if not name:
@@ -359,7 +362,7 @@ def _identity(
             known = note[place] = {"stat_key": state.stat_key, "sha256": sha256}
         published = selection.published_splits
         return DataIdentity(name, state.kind, state.label, known["sha256"], published)
-    except DataMissingError as error:
+    except DataError as error:
         return error
 
 

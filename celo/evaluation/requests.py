@@ -63,6 +63,26 @@ def expected_runs(requests: Iterable[Request]) -> dict[tuple[str, str], tuple[in
     return expected
 
 
+def tasks_by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:
+    """Why tasks could not run -> the tasks; those of one data set are said together.
+
+    Args:
+      skipped: task -> why it could not run.
+    """
+    found: dict[str, list[str]] = {}
+    for task, reason in skipped.items():
+        found.setdefault(reason, []).append(task)
+    return found
+
+
+def skipped_notes(skipped: Mapping[str, str]) -> list[str]:
+    """The same, a sentence for each reason."""
+    return [
+        f"{', '.join(tasks)} {'was' if len(tasks) == 1 else 'were'} skipped: {reason}"
+        for reason, tasks in tasks_by_reason(skipped).items()
+    ]
+
+
 def _request(value: Mapping[str, Any]) -> Request:
     return Request(
         entries=tuple(map(str, value["entries"])),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from celo.evaluation.cells import Cell
 from celo.evaluation.plan import Plan
+from celo.evaluation.requests import skipped_notes
 from celo.evaluation.runner import Outcome
 from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.store import STATISTICS_NOTE, Run
@@ -120,7 +121,7 @@ def _report(target: str) -> Any:
 
 def evaluation_result(plan: Plan, outcome: Outcome) -> EvaluationResult:
     """Scores and statistics of the blocks of a plan; statistics are cached in the run folder."""
-    notes = [f"{task.name} was skipped: {task.reason}" for task in plan.skipped]
+    notes = skipped_notes(plan.reasons)
     expected: dict[tuple[str, str], tuple[int, ...]] = {}
     for block in plan.own:
         place = (block.entry.text, block.task.record.name)

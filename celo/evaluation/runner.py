@@ -16,6 +16,7 @@ from typing import Protocol
 
 from celo.evaluation.cells import Cell
 from celo.evaluation.computing import Computer, LocalComputer, Progress, tell
+from celo.evaluation.identity import Identity
 from celo.evaluation.limits import Limits
 from celo.evaluation.plan import FINGERPRINTS_NOTE, Block, Plan
 from celo.evaluation.recording import Computed, Failed, failed_cells, finished_cells
@@ -91,8 +92,11 @@ def run_plan(
     run.remove_torn_files()
     run.write_note(FINGERPRINTS_NOTE, plan.fingerprints)
     run.fix_identity(
-        {entry.text: entry.weights_id for entry in plan.entries if entry.weights_id},
-        {block.data.name: block.data.fingerprint for block in plan.blocks},
+        Identity(
+            weights={entry.text: entry.weights_id for entry in plan.entries if entry.weights_id},
+            data={block.data.name: block.data.fingerprint for block in plan.blocks},
+            origins={entry.text: entry.weights.origin for entry in plan.entries if entry.weights},
+        )
     )
     add_request(run, _request(plan))
     cells: dict[int, list[Cell]] = {}
@@ -112,7 +116,7 @@ def run_plan(
 
 
 def _request(plan: Plan) -> Request:
-    skipped = {task.name: task.reason for task in plan.skipped}
+    skipped = plan.reasons
     return Request(
         entries=tuple(entry.text for entry in plan.entries),
         tasks=tuple([*(task.record.name for task in plan.tasks), *skipped]),

@@ -30,6 +30,7 @@ import numpy as np
 
 from celo.errors import StoreError
 from celo.evaluation.cells import SCHEMA, Cell, CellKey, Schedule
+from celo.evaluation.identity import Identity
 from celo.files import write_atomically
 
 STATISTICS_NOTE = "statistics"
@@ -143,34 +144,18 @@ class Run:
                 "--output and copy the folder `cells` there",
             ) from error
 
-    def fix_identity(self, weights: Mapping[str, str], data: Mapping[str, str]) -> None:
+    def fix_identity(self, asked: Identity) -> None:
         """Fixes which weights and data the names of this run stand for; one run never mixes two.
-
-        Args:
-          weights: text of an optimizer -> content hash of its weights.
-          data: name of a data set -> fingerprint.
 
         Raises:
           StoreError: a name already stands for something else here, or nothing can be written.
         """
-        path = self.path / "identity.json"
-        asked = {"weights": dict(weights), "data": dict(data)}
-        known: dict[str, dict[str, str]] = {}
+        path, known = self.path / "identity.json", None
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            read = json.loads(path.read_bytes())
-            known = {kind: {**read[kind]} for kind in asked}  # anything else is damage
-        merged = {kind: {**asked[kind], **known.get(kind, {})} for kind in asked}
-        for kind, names in asked.items():
-            for name, value in names.items():
-                if merged[kind][name] != value:
-                    raise StoreError(
-                        f"{self.path} holds results of {name} with other {kind}: "
-                        f"{merged[kind][name][:12]} here, {value[:12]} now",
-                        hint="choose another folder with --output, or --fresh to put that run "
-                        "aside and start over",
-                    )
-        if merged != known:
-            text = json.dumps(merged, indent=2, sort_keys=True)
+            known = Identity.from_json(path.read_bytes())  # anything else is damage
+        joined = (known or Identity({}, {})).joined(asked, self.path)
+        if joined != known:
+            text = joined.to_json()
             with _write_errors(self.path):
                 write_atomically(path, lambda file: file.write(text.encode()))
 

@@ -26,8 +26,10 @@ from celo.lopt.accumulators import (
 from celo.lopt.leaves import clip_gradients
 from celo.lopt.loss_buffer import LossBuffer, init_loss_buffer
 from celo.lopt.optimizer import ThetaOptimizer
-from celo.lopt.scheduler import tile_state
-from celo.protocol import ModelState, Params, state_record
+from celo.lopt.scheduled_mlp import init_scheduled_theta
+from celo.lopt.scheduler import scheduler_network, tile_state
+from celo.lopt.theta import CheckedLopt
+from celo.protocol import MetaParams, ModelState, Params, PRNGKey, state_record
 
 
 @state_record
@@ -92,6 +94,34 @@ class Step(NamedTuple):
     second_moment: SecondMoment
     factored: Factored
     steps: Params
+
+
+class ScheduledLopt(CheckedLopt):
+    """With any weights: those of the scheduler, and copies of a per-parameter network it mixes.
+
+    Attributes:
+      scheduler: the recurrent network.
+    """
+
+    def __init__(self, *, inputs: int, hidden_size: int, copies: int | None):
+        """Makes the scheduler.
+
+        Args:
+          inputs: what it sees of each leaf.
+          hidden_size: its width.
+          copies: of the per-parameter network, or None for an optimizer without one.
+        """
+        self.scheduler = scheduler_network(hidden_size, copies)
+        self._inputs, self._hidden_size, self._copies = inputs, hidden_size, copies
+
+    def init(self, key: PRNGKey) -> MetaParams:
+        return init_scheduled_theta(
+            key,
+            self.scheduler,
+            inputs=self._inputs,
+            hidden_size=self._hidden_size,
+            copies=self._copies,
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,24 @@ from celo.protocol import LearnedOptimizer, MetaParams, PyTree
 from celo.trees import named_leaves
 
 _SHOWN = 5
+
+
+class CheckedLopt(LearnedOptimizer):
+    """A learned optimizer that refuses weights that are not its own."""
+
+    def check(self, theta: MetaParams) -> None:
+        """To be called by `opt_fn`; theta may be traced.
+
+        Raises:
+          WeightsError: the leaves or their shapes are not those of `init`.
+        """
+        complaints = theta_differences(self._template, named_leaves(theta), dtypes=False)
+        if complaints:
+            raise _wrong_weights(self, complaints)
+
+    @functools.cached_property
+    def _template(self) -> PyTree:
+        return theta_template(self)
 
 
 def theta_template(lopt: LearnedOptimizer) -> PyTree:
@@ -41,17 +60,6 @@ def theta_from_tree(lopt: LearnedOptimizer, tree: Mapping[str, Any]) -> MetaPara
         raise _wrong_weights(lopt, complaints)
     leaves = [jnp.asarray(found[path]) for path in named_leaves(template)]
     return jax.tree.structure(template).unflatten(leaves)
-
-
-def check_theta(lopt: LearnedOptimizer, template: PyTree, theta: MetaParams) -> None:
-    """Refuses a theta of another optimizer; theta may be traced.
-
-    Raises:
-      WeightsError: the leaves or their shapes are not those of `template`.
-    """
-    complaints = theta_differences(template, named_leaves(theta), dtypes=False)
-    if complaints:
-        raise _wrong_weights(lopt, complaints)
 
 
 def theta_differences(

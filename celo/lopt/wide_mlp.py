@@ -12,7 +12,7 @@ columns: `celo.lopt.perparam_mlp.with_constant_inputs`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import haiku as hk
 import jax
@@ -26,6 +26,7 @@ Columns = Callable[..., Sequence[jax.Array]]
 
 T = TypeVar("T")
 
+_LANES = 128
 _HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -63,7 +64,7 @@ def fold_rows(function: Callable[..., T], carry: T, arrays: Sequence[jax.Array])
     count = arrays[0].shape[0]
     if not count:
         return carry
-    rows = min(count, _block_rows())
+    rows = _rows_of_a_block(count)
 
     def body(carry: T, block: jax.Array) -> tuple[T, None]:
         start = jnp.minimum(block * rows, count - rows)
@@ -74,47 +75,51 @@ def fold_rows(function: Callable[..., T], carry: T, arrays: Sequence[jax.Array])
     return jax.lax.scan(body, carry, jnp.arange(-(-count // rows)))[0]
 
 
-def means_and_variances(arrays: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Means and mean squared deviations of whole arrays, accurate also where a mean is large.
+class Moments(NamedTuple):
+    """Of columns over all rows, float32 (columns,); zero where there are no rows.
+
+    Attributes:
+      mean: of each column.
+      variance: mean squared deviation from it.
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+
+    @property
+    def square(self) -> jax.Array:
+        """Mean squares."""
+        return self.variance + jnp.square(self.mean)
+
+
+def column_moments(columns: Columns, arrays: Sequence[jax.Array]) -> Moments:
+    """Means and variances in one pass, accurate also where a mean is large.
+
+    Sums are taken in two steps, within a block and over blocks, so that those of many millions of
+    rows lose no more digits than those of some thousands.
 
     Args:
-      arrays: (count, width) each.
-
-    Returns:
-      Two arrays (arrays,), over rows and columns together.
+      columns: the columns of a block.
+      arrays: what they are made of, (count, width) each.
     """
-    widths = jnp.asarray([a.shape[1] for a in arrays], jnp.float32)
+    count = max(arrays[0].shape[0], 1)
+    # Deviations from a number near the mean: squares of a large mean would hide the variance.
+    first = [a[:_LANES].T for a in arrays]
+    near = [jnp.sum(part, axis=1) / min(count, _LANES) for part in columns(*first)]
 
-    def merge(carry: Any, start: jax.Array, fresh: jax.Array, *blocks: jax.Array) -> Any:
-        rows, mean, squares = carry
-        added = jnp.sum(fresh)
-        # An empty array has the mean zero and must not poison those it is compared with.
-        block_mean = _totals(blocks, fresh) / (jnp.maximum(added, 1) * widths)
-        deviations = [jnp.square(b - block_mean[i]) for i, b in enumerate(blocks)]
-        total, apart = rows + added, block_mean - mean
-        between = jnp.square(apart) * (rows * added / jnp.maximum(total, 1) * widths)
-        mean = mean + apart * (added / jnp.maximum(total, 1))
-        return total, mean, squares + _totals(deviations, fresh) + between
+    def add(sums: Any, start: jax.Array, fresh: jax.Array, *blocks: jax.Array) -> Any:
+        parts = zip(columns(*blocks), near, strict=True)
+        apart = [part - about[:, None] for part, about in parts]
+        added = (
+            jnp.concatenate([_row_sums(x, fresh) for x in apart]),
+            jnp.concatenate([_row_sums(x * x, fresh) for x in apart]),
+        )
+        return jax.tree.map(jnp.add, sums, added)
 
-    zeros = jnp.zeros((len(arrays),), jnp.float32)
-    rows, mean, squares = fold_rows(merge, (jnp.zeros((), jnp.float32), zeros, zeros), arrays)
-    return mean, squares / (jnp.maximum(rows, 1) * widths)
-
-
-def _totals(blocks: Sequence[jax.Array], fresh: jax.Array) -> jax.Array:
-    return jnp.stack([jnp.sum(_row_sums(block, fresh)) for block in blocks])
-
-
-def column_scales(columns: Columns, arrays: Sequence[jax.Array], eps: float) -> jax.Array:
-    """What brings each column to mean square one: rsqrt(eps + mean square), float32 (columns,)."""
-
-    def add(sums: jax.Array, start: jax.Array, fresh: jax.Array, *blocks: jax.Array) -> jax.Array:
-        return sums + _row_sums(jnp.square(_join(columns(*blocks))), fresh)
-
-    one_row = [jax.ShapeDtypeStruct((a.shape[1], 1), a.dtype) for a in arrays]
-    width = sum(part.shape[0] for part in jax.eval_shape(columns, *one_row))
-    sums = fold_rows(add, jnp.zeros((width,), jnp.float32), arrays)
-    return jax.lax.rsqrt(eps + sums / max(arrays[0].shape[0], 1))
+    about = jnp.concatenate(near)
+    zeros = (jnp.zeros_like(about), jnp.zeros_like(about))
+    shift, around = (x / count for x in fold_rows(add, zeros, arrays))
+    return Moments(about + shift, jnp.maximum(around - shift * shift, 0.0))
 
 
 def apply_wide_mlp(
@@ -123,7 +128,8 @@ def apply_wide_mlp(
     scales: jax.Array,
     weights: MlpWeights,
     outputs: int,
-) -> tuple[tuple[jax.Array, ...], jax.Array]:
+    finish: Callable[..., jax.Array],
+) -> tuple[jax.Array, jax.Array]:
     """Evaluates the network (ReLU between layers, none at the end) on every row.
 
     Outputs of which only the mean over the rows is needed come from the mean of the last hidden
@@ -132,34 +138,30 @@ def apply_wide_mlp(
     Args:
       columns: the input columns of a block.
       arrays: what they are made of, (count, width) each.
-      scales: a factor for each column, of `column_scales`.
+      scales: a factor for each column, rsqrt of its mean square, say.
       weights: of this leaf.
       outputs: the first so many outputs are computed.
+      finish: elementwise, from these outputs, (rows,) each, to what is kept of them.
 
     Returns:
-      One array (count,) for each of the outputs, and the mean over rows of the last hidden layer,
-      (units,).
+      What `finish` returns, (count,), and the mean over rows of the last hidden layer, (units,).
     """
     first = (scales[:, None] * weights.first).T
     *middle, (last, last_bias) = weights.layers
 
     def run(carry: Any, start: jax.Array, fresh: jax.Array, *blocks: jax.Array) -> Any:
-        written, hidden_sum = carry
+        kept, hidden_sum = carry
         hidden = jax.nn.relu(_affine(first, _join(columns(*blocks)), weights.first_bias))
         for matrix, bias in middle:
             hidden = jax.nn.relu(_affine(matrix.T, hidden, bias))
-        found = _affine(last[:, :outputs].T, hidden, last_bias[:outputs])
-        written = tuple(
-            jax.lax.dynamic_update_slice_in_dim(whole, part, start, axis=0)
-            for whole, part in zip(written, found, strict=True)
-        )
-        return written, hidden_sum + _row_sums(hidden, fresh)
+        found = finish(*_affine(last[:, :outputs].T, hidden, last_bias[:outputs]))
+        kept = jax.lax.dynamic_update_slice_in_dim(kept, found, start, axis=0)
+        return kept, hidden_sum + jnp.matmul(hidden, fresh, precision=_HIGHEST)
 
     count = arrays[0].shape[0]
-    empty = tuple(jnp.zeros((count,), jnp.float32) for _ in range(outputs))
-    start = (empty, jnp.zeros((last.shape[0],), jnp.float32))
-    found, hidden_sum = fold_rows(run, start, arrays)
-    return found, hidden_sum / max(count, 1)
+    start = (jnp.zeros((count,), jnp.float32), jnp.zeros((last.shape[0],), jnp.float32))
+    kept, hidden_sum = fold_rows(run, start, arrays)
+    return kept, hidden_sum / max(count, 1)
 
 
 def mean_outputs(weights: MlpWeights, mean_hidden: jax.Array, skip: int) -> jax.Array:
@@ -170,7 +172,14 @@ def mean_outputs(weights: MlpWeights, mean_hidden: jax.Array, skip: int) -> jax.
 
 def _block_rows() -> int:
     # CPUs: a block and its units stay in the cache. Accelerators: enough work for each launch.
-    return 4096 if jax.default_backend() == "cpu" else 1 << 17
+    return 1 << 14 if jax.default_backend() == "cpu" else 1 << 17
+
+
+def _rows_of_a_block(count: int) -> int:
+    """Blocks of equal size as far as that goes: the last one hardly overlaps the one before."""
+    blocks = -(-count // _block_rows())
+    rows = -(-count // blocks)
+    return min(count, -(-rows // _LANES) * _LANES) if rows > _LANES else rows
 
 
 def _affine(matrix: jax.Array, x: jax.Array, bias: jax.Array) -> jax.Array:
@@ -178,8 +187,12 @@ def _affine(matrix: jax.Array, x: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 def _row_sums(x: jax.Array, fresh: jax.Array) -> jax.Array:
-    # A product, because XLA's reductions on CPUs are not vectorised.
-    return jnp.matmul(x, fresh, precision=_HIGHEST)
+    """Sums of (width, rows) over the fresh rows."""
+    x = jnp.where(fresh > 0, x, 0.0)
+    if x.shape[1] % _LANES == 0:
+        # XLA adds the numbers of a row one by one on CPUs; those of many rows at once.
+        x = jnp.sum(x.reshape(x.shape[0], -1, _LANES), axis=1)
+    return jnp.sum(x, axis=1)
 
 
 def _join(parts: Sequence[jax.Array]) -> jax.Array:

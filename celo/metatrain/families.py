@@ -43,7 +43,7 @@ def present(
     missing = {}
     for record in records:
         if record.data_set:
-            state = describe(record.data_set, selection)
+            state = describe(record.data_set, selection, record.vocabulary)
             if state.missing is not None:
                 missing[record.name] = state.missing
                 hint = state.hint

@@ -31,21 +31,26 @@ class TensorBoard:
 
     def __init__(self, *, folder: Path, config: Mapping[str, Any]):
         try:
-            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
+            import tensorboardX  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UsageError(
                 "the logger tensorboard needs a package that is not installed: tensorboardX",
                 hint="pip install 'celo[tensorboard]'",
             ) from None
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
-        self._writer.add_text("config", str(dict(config)))
+        self._open = lambda: tensorboardX.SummaryWriter(str(folder / "tensorboard"))
+        self._config = dict(config)
+        self._writer: Any = None
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        if self._writer is None:
+            self._writer = self._open()
+            self._writer.add_text("config", str(self._config))
         for name, value in metrics.items():
             self._writer.add_scalar(name, value, iteration)
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class WeightsAndBiases:
@@ -59,14 +64,20 @@ class WeightsAndBiases:
                 "the logger wandb needs a package that is not installed: wandb",
                 hint="pip install 'celo[wandb]'",
             ) from None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._run = wandb.init(project="celo", dir=str(folder), config=dict(config))
+        self._open = lambda: wandb.init(project="celo", dir=str(folder), config=dict(config))
+        self._run: Any = None
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        self._run.log(dict(metrics), step=iteration)
+        if self._run is None:
+            self._run = self._open()
+            # Not the step of wandb, which drops what is not later than all before: iterations are
+            # counted anew in every stage, and those after the last checkpoint when a run goes on.
+            self._run.define_metric("*", step_metric="iteration")
+        self._run.log({"iteration": iteration, **metrics})
 
     def close(self) -> None:
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
 
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:

@@ -101,7 +101,7 @@ def open_stage(config: StageConfig) -> Stage:
     records = [find_task(name).record for name in registry.suite(config.suite).record.tasks]
     tasks, missing = present(records, selection)
     lopt = constructor(subject.spec, subject.found)(**dict(subject.spec.hyperparameters))
-    sets = sorted({task.data_set for task in tasks if task.data_set})
+    forms = sorted({(task.data_set, task.vocabulary) for task in tasks if task.data_set})
     return Stage(
         config=config,
         subject=subject,
@@ -109,9 +109,16 @@ def open_stage(config: StageConfig) -> Stage:
         part=partition(theta_template(lopt), subject.phase.frozen),
         tasks=tuple(tasks),
         missing=missing,
-        data={name: data_sets.fingerprint(name, selection) for name in sets},
-        labels={name: data_sets.describe(name, selection).label for name in sets},
+        data={_form(*form): data_sets.fingerprint(form[0], selection, form[1]) for form in forms},
+        labels={
+            _form(*form): data_sets.describe(form[0], selection, form[1]).label for form in forms
+        },
     )
+
+
+def _form(name: str, vocabulary: str) -> str:
+    """A data set as it is read."""
+    return f"{name}:{vocabulary}" if vocabulary else name
 
 
 def initial_theta(stage: Stage, init: str | None) -> Initial:

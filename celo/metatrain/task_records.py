@@ -49,4 +49,25 @@ TASKS: tuple[TaskPlugin, ...] = (
         *("MLP autoencoder", "celo.tasks.autoencoder:build"),
         hidden=(32, 8, 32),
     ),
+    # Shakespeare, so that no other text set is one of meta-training.
+    TaskPlugin(
+        name="Meta_RNNLM_bytes_Patch8_GRU16_Embed8",
+        family="recurrent LM",
+        summary="GRU of width 16, embedding of 8, on 8 bytes of Shakespeare; for meta-training",
+        build="celo.tasks.rnn_lm:build",
+        data_set="tinyshakespeare",
+        vocabulary="bytes",
+        batch_size=16,
+        parameters=7_691,
+        config={
+            "data_set": "tinyshakespeare",
+            "vocabulary": "bytes",
+            "batch_size": 16,
+            "length": 8,
+            "cell": "GRU",
+            "hidden": 16,
+            "embedding": 8,
+        },
+        citation="celo",
+    ),
 )

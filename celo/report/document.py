@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from celo.evaluation.scores import ScoreOptions
 from celo.evaluation.summary import STATISTICS, Aggregate, Summary, TaskResult
 from celo.evaluation.tables import data_label, data_warning, remarks_of, to_json
 from celo.report.panels import Panel, points
@@ -27,15 +28,19 @@ _SUMS = ("compile_s", "wall_s")
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the results lie, to say how to produce them again.
+    """Where the results lie and what was asked of them, to say how to produce them again.
 
     Attributes:
-      runs: folders, as they were given.
+      runs: folders that hold the results, as they were given.
       data: what `celo eval --data` was given: "real", or how sets were replaced.
+      metrics: what `celo report --metrics` was given; () for what is shown by default.
+      data_kind: what `celo report --data-kind` was given, or None.
     """
 
     runs: tuple[str, ...] = ()
     data: str = "real"
+    metrics: tuple[str, ...] = ()
+    data_kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,8 @@ def reproduction(summary: Summary, sources: Sources) -> list[str]:
     schedule = summary.provenance["schedule"]
     seeds = sorted({result.seed for result in summary.tasks})
     folder = sources.runs[0] if sources.runs else "celo-runs/report"
+    # One that has no results was not run: to run it now would bring scores that are not here.
+    reference = summary.reference if summary.reference in summary.labels else "none"
     parts: list[object] = ["celo", "eval"]
     for entry in summary.labels:
         parts += ["--optimizers", entry]
@@ -137,18 +144,28 @@ def reproduction(summary: Summary, sources: Sources) -> list[str]:
     parts += ["--steps", summary.steps, "--seeds", ",".join(map(str, seeds))]
     parts += ["--eval-every", schedule["eval_every"], "--eval-batches", schedule["eval_batches"]]
     parts += ["--last-eval-batches", schedule["last_eval_batches"]]
-    parts += ["--reference", summary.reference or "none"]
+    parts += ["--reference", reference]
     if sources.data != "real":
         parts += ["--data", sources.data]
     if any(data.published_splits for data in summary.data.values()):
         parts += ["--published-splits"]
-    options = summary.options
-    report = ["celo", "report", *(sources.runs or (folder,))]
-    report += ["--split", options.split, "--ema", f"{options.ema:g}"]
-    report += ["--reference", summary.reference or "none", "--selection", options.selection]
-    report += ["--lenient"] if options.divergence == "published" else []
+    report = ["celo", "report", *(sources.runs or (folder,)), "--reference", reference]
+    report += [*_score_flags(summary.options)]
+    for metrics in sources.metrics:
+        report += ["--metrics", metrics]
+    report += ["--data-kind", sources.data_kind] if sources.data_kind else []
+    report += ["--with", "published"] if summary.published else []
     report += ["--output", "report.html"]
     return [shlex.join(map(str, [*parts, "--output", folder])), shlex.join(report)]
+
+
+def _score_flags(options: ScoreOptions) -> Iterator[str]:
+    yield from ("--split", options.split, "--ema", repr(options.ema))
+    yield from ("--selection", options.selection)
+    if options.divergence == "published":
+        yield "--lenient"
+    if options.horizon is not None:
+        yield from ("--horizon", str(options.horizon))
 
 
 def details(

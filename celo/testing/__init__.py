@@ -28,6 +28,7 @@ from celo.testing.task_rules import (
     TASK_RULES,
     smallest_of_each_family,
 )
+from celo.testing.text_rules import TEXT_RULES
 
 __all__ = [
     "ABSTRACT_TASK_RULES",
@@ -35,6 +36,7 @@ __all__ = [
     "DATA_RULES",
     "OPTIMIZER_RULES",
     "TASK_RULES",
+    "TEXT_RULES",
     "ConformanceError",
     "ConformanceWarning",
     "Result",

@@ -19,6 +19,7 @@ from celo.testing.rules import (
 )
 from celo.testing.state_rules import STATE_RULES
 from celo.testing.task_rules import TASK_RULES, TaskSubject, task_subject
+from celo.testing.text_rules import TEXT_RULES, TextSubject, find_text
 from celo.testing.transform_rules import TRANSFORM_RULES
 
 OPTIMIZER_RULES: tuple[Rule[OptimizerSubject], ...] = (*STATE_RULES, *TRANSFORM_RULES)
@@ -99,10 +100,10 @@ def check_data(name: str, rules: Rules = None) -> list[Result]:
 
     Args:
       name: a registered name.
-      rules: one rule or several; None means `DATA_RULES`.
+      rules: one rule or several; None means `DATA_RULES` for images, `TEXT_RULES` for text.
 
     Raises:
-      ConformanceError: names every broken rule and the array.
+      ConformanceError: names every broken rule and the array or the part.
       UsageError: no data set has this name.
     """
     results = data_results(name, rules)
@@ -110,10 +111,20 @@ def check_data(name: str, rules: Rules = None) -> list[Result]:
     return results
 
 
-def data_results(data: str | DataSubject, rules: Rules = None) -> list[Result]:
+def data_results(data: str | DataSubject | TextSubject, rules: Rules = None) -> list[Result]:
     """As `check_data`, failures among the results instead of raised."""
-    subject = find_data(data) if isinstance(data, str) else data
-    return apply_rules(_listed(rules, DATA_RULES), subject)
+    if isinstance(data, TextSubject):
+        return apply_rules(_listed(rules, TEXT_RULES), data)
+    if isinstance(data, DataSubject):
+        return apply_rules(_listed(rules, DATA_RULES), data)
+    # A rule for the other kind of set is skipped.
+    images, text = find_data(data), find_text(data)
+    own = TEXT_RULES if text.record.kind == "text" else DATA_RULES
+    return [
+        result
+        for rule in _listed(rules, own)
+        for result in apply_rules([rule], text if rule in TEXT_RULES else images)
+    ]
 
 
 def results_by_name(name: str) -> tuple[str, list[Result]]:

@@ -49,7 +49,7 @@ def find_data(name: str) -> DataSubject:
 
     def read() -> Arrays:
         if record.kind == "text":
-            raise NotApplicable("a text set has no rows of images; `celo data verify` reads it")
+            raise NotApplicable("a text set has no rows of images")
         try:
             found = sources.find(record.name, DataSelection())
         except DataMissingError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -40,9 +39,8 @@ from celo.lopt.perparam_mlp import (
     with_constant_inputs,
 )
 from celo.lopt.step_features import STEP_FEATURES, step_features
-from celo.lopt.theta import check_theta, theta_template
+from celo.lopt.theta import CheckedLopt
 from celo.protocol import (
-    LearnedOptimizer,
     MetaParams,
     ModelState,
     Params,
@@ -98,7 +96,7 @@ class AdafacMlpState:
     iteration: jax.Array
 
 
-class AdafacMlp(LearnedOptimizer):
+class AdafacMlp(CheckedLopt):
     """Adafac-MLP with any weights."""
 
     def __init__(self, config: AdafacMlpConfig | None = None):
@@ -121,12 +119,8 @@ class AdafacMlp(LearnedOptimizer):
         }
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> AdafacMlpOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return AdafacMlpOptimizer(self.name, theta, self.config)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

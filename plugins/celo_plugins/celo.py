@@ -7,7 +7,6 @@ meta-training that learns the network, the scheduler runs but its output is not 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from typing import Any
 
@@ -16,11 +15,9 @@ import jax
 from celo.lopt.accumulators import Accumulators
 from celo.lopt.features import BLOCK_WIDTHS
 from celo.lopt.perparam_mlp import interpolate, mlp_weights
-from celo.lopt.scheduled import Schedule, ScheduledOptimizer, ScheduledState
-from celo.lopt.scheduled_mlp import MLP_DECAYS, init_scheduled_theta, mlp_steps
-from celo.lopt.scheduler import scheduler_network
-from celo.lopt.theta import check_theta, theta_template
-from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
+from celo.lopt.scheduled import Schedule, ScheduledLopt, ScheduledOptimizer, ScheduledState
+from celo.lopt.scheduled_mlp import MLP_DECAYS, mlp_steps
+from celo.protocol import MetaParams, Params, PRNGKey
 from celo_plugins.schedule import SCHEDULER_INPUTS, loss_schedule
 
 
@@ -45,7 +42,6 @@ class CeloConfig:
 
 _FROZEN = {1: ["lstm_init_state", "rnn_params"], 2: ["ff_mod_stack"]}
 
-
 START_RATE = 3.0
 START_NOISE = 0.1
 # Block 5 holds the three momenta over the root of the second moment; ReLU needs both signs.
@@ -56,25 +52,20 @@ _MOMENTUM_PATH: dict[str, dict[tuple[int, int], float]] = {
 }
 
 
-class Celo(LearnedOptimizer):
+class Celo(ScheduledLopt):
     """Celo with any weights."""
 
     def __init__(self, config: CeloConfig | None = None):
         self.config = config or CeloConfig()
-        self.scheduler = scheduler_network(self.config.lstm_hidden_size, self.config.param_inits)
-
-    @property
-    def name(self) -> str:
-        return "celo-phase1" if self.config.train_phase == 1 else "celo"
-
-    def init(self, key: PRNGKey) -> MetaParams:
-        return init_scheduled_theta(
-            key,
-            self.scheduler,
+        super().__init__(
             inputs=SCHEDULER_INPUTS,
             hidden_size=self.config.lstm_hidden_size,
             copies=self.config.param_inits,
         )
+
+    @property
+    def name(self) -> str:
+        return "celo-phase1" if self.config.train_phase == 1 else "celo"
 
     def momentum_start(self, key: PRNGKey) -> MetaParams:
         """Weights with which it is a hand-made optimizer, as a start for meta-training.
@@ -94,16 +85,12 @@ class Celo(LearnedOptimizer):
         return {**theta, "ff_mod_stack": {"~": weights}, "rnn_params": scheduler}
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return CeloOptimizer(self.name, theta, MLP_DECAYS, self.scheduler, self.config)
 
     def get_frozen_param_keys(self) -> list[str] | None:
         """Top-level keys of theta that this phase of meta-training does not train."""
         return _FROZEN.get(self.config.train_phase)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

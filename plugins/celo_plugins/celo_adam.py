@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -11,11 +10,8 @@ import jax.numpy as jnp
 
 from celo.lopt.accumulators import Accumulators, Decays, decays
 from celo.lopt.leaves import flatten_with
-from celo.lopt.scheduled import Schedule, ScheduledOptimizer, ScheduledState
-from celo.lopt.scheduled_mlp import init_scheduled_theta
-from celo.lopt.scheduler import scheduler_network
-from celo.lopt.theta import check_theta, theta_template
-from celo.protocol import LearnedOptimizer, MetaParams, Params, PRNGKey, PyTree
+from celo.lopt.scheduled import Schedule, ScheduledLopt, ScheduledOptimizer, ScheduledState
+from celo.protocol import MetaParams, Params
 from celo_plugins.schedule import SCHEDULER_INPUTS, loss_schedule
 
 # The factored averages feed nothing; published states hold them.
@@ -37,33 +33,21 @@ class CeloAdamConfig:
     eps: float | jax.Array = 1e-8
 
 
-class CeloAdam(LearnedOptimizer):
+class CeloAdam(ScheduledLopt):
     """Celo-Adam with any weights."""
 
     def __init__(self, config: CeloAdamConfig | None = None):
         self.config = config or CeloAdamConfig()
-        self.scheduler = scheduler_network(self.config.lstm_hidden_size, controls=None)
+        hidden_size = self.config.lstm_hidden_size
+        super().__init__(inputs=SCHEDULER_INPUTS, hidden_size=hidden_size, copies=None)
 
     @property
     def name(self) -> str:
         return "celo-adam"
 
-    def init(self, key: PRNGKey) -> MetaParams:
-        return init_scheduled_theta(
-            key,
-            self.scheduler,
-            inputs=SCHEDULER_INPUTS,
-            hidden_size=self.config.lstm_hidden_size,
-            copies=None,
-        )
-
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloAdamOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return CeloAdamOptimizer(self.name, theta, DECAYS, self.scheduler, self.config)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

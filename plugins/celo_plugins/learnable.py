@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from celo.lopt.theta import check_theta, theta_template
+from celo.lopt.theta import CheckedLopt
 from celo.optim import from_optax
-from celo.protocol import LearnedOptimizer, MetaParams, Optimizer, PRNGKey
+from celo.protocol import MetaParams, Optimizer, PRNGKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ class LearnableAdamConfig:
     initial_epsilon: float = 1e-8
 
 
-class LearnableSgd(LearnedOptimizer):
+class LearnableSgd(CheckedLopt):
     """Gradient descent with a learned learning rate."""
 
     def __init__(self, config: LearnableSgdConfig | None = None):
@@ -73,11 +73,11 @@ class LearnableSgd(LearnedOptimizer):
         return {"log_lr": _log(self.config.initial_lr)}
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> Optimizer:
-        check_theta(self, theta_template(self), theta)
+        self.check(theta)
         return from_optax(optax.sgd(jnp.exp(theta["log_lr"])), self.name)
 
 
-class LearnableSgdm(LearnedOptimizer):
+class LearnableSgdm(CheckedLopt):
     """Gradient descent with a learned learning rate and momentum, which is not damped."""
 
     def __init__(self, config: LearnableSgdmConfig | None = None):
@@ -94,12 +94,12 @@ class LearnableSgdm(LearnedOptimizer):
         }
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> Optimizer:
-        check_theta(self, theta_template(self), theta)
+        self.check(theta)
         momentum = 1 - jnp.exp(theta["one_minus_momentum"])
         return from_optax(optax.sgd(jnp.exp(theta["log_lr"]), momentum=momentum), self.name)
 
 
-class LearnableAdam(LearnedOptimizer):
+class LearnableAdam(CheckedLopt):
     """Adam with four learned hyperparameters."""
 
     def __init__(self, config: LearnableAdamConfig | None = None):
@@ -119,7 +119,7 @@ class LearnableAdam(LearnedOptimizer):
         }
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> Optimizer:
-        check_theta(self, theta_template(self), theta)
+        self.check(theta)
         adam = optax.adam(
             jnp.exp(theta["log_lr"]),
             b1=1 - jnp.exp(theta["one_minus_beta1"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -14,15 +13,13 @@ from celo.lopt.leaves import flatten_with, map_leaves, widen
 from celo.lopt.optimizer import ThetaOptimizer
 from celo.lopt.perparam_mlp import MlpWeights, with_constant_inputs
 from celo.lopt.step_features import STEP_FEATURES, step_features
-from celo.lopt.theta import check_theta, theta_template
-from celo.lopt.wide_mlp import apply_wide_mlp, column_scales, dense_network, dense_weights
+from celo.lopt.theta import CheckedLopt
+from celo.lopt.wide_mlp import apply_wide_mlp, column_moments, dense_network, dense_weights
 from celo.protocol import (
-    LearnedOptimizer,
     MetaParams,
     ModelState,
     Params,
     PRNGKey,
-    PyTree,
     state_record,
 )
 
@@ -66,7 +63,7 @@ class MlpLoptState:
     iteration: jax.Array
 
 
-class MlpLopt(LearnedOptimizer):
+class MlpLopt(CheckedLopt):
     """MLP-LOpt with any weights."""
 
     def __init__(self, config: MlpLoptConfig | None = None):
@@ -82,12 +79,8 @@ class MlpLopt(LearnedOptimizer):
         return self.network.init(key, jnp.zeros((1, _COLUMNS + STEP_FEATURES), jnp.float32))
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> MlpLoptOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return MlpLoptOptimizer(self.name, theta, self.config)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,10 +119,14 @@ class MlpLoptOptimizer(ThetaOptimizer):
         self, weights: MlpWeights, p: jax.Array, g: jax.Array, m: jax.Array
     ) -> jax.Array:
         arrays = [p.reshape(-1, 1), g.reshape(-1, 1), m.reshape(-1, len(DECAYS))]
-        scales = column_scales(_columns, arrays, eps=1e-5)
-        (direction, magnitude), _ = apply_wide_mlp(_columns, arrays, scales, weights, _OUTPUTS)
-        step = direction * jnp.exp(self.config.exp_mult * magnitude) * self.config.step_mult
-        return step.reshape(p.shape)
+        scales = jax.lax.rsqrt(1e-5 + column_moments(_columns, arrays).square)
+
+        def finish(direction: jax.Array, magnitude: jax.Array) -> jax.Array:
+            return direction * jnp.exp(self.config.exp_mult * magnitude) * self.config.step_mult
+
+        return apply_wide_mlp(_columns, arrays, scales, weights, _OUTPUTS, finish)[0].reshape(
+            p.shape
+        )
 
 
 def _columns(p: jax.Array, g: jax.Array, m: jax.Array) -> tuple[jax.Array, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import haiku as hk
@@ -19,9 +18,8 @@ from celo.lopt.tensor_lstm import (
     linear_network,
     lstm_network,
 )
-from celo.lopt.theta import check_theta, theta_template
+from celo.lopt.theta import CheckedLopt
 from celo.protocol import (
-    LearnedOptimizer,
     MetaParams,
     ModelState,
     Params,
@@ -106,7 +104,7 @@ class NnAdamState:
     lstm_hidden_state: hk.LSTMState
 
 
-class NnAdam(LearnedOptimizer):
+class NnAdam(CheckedLopt):
     """NN-Adam with any weights."""
 
     def __init__(self, config: NnAdamConfig | None = None):
@@ -138,12 +136,8 @@ class NnAdam(LearnedOptimizer):
         }
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> NnAdamOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return NnAdamOptimizer(self.name, theta, self)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

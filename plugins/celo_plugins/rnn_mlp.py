@@ -7,7 +7,6 @@ further outputs, averaged over the tensor, are inputs of the LSTM one step later
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import haiku as hk
@@ -16,9 +15,9 @@ import jax.numpy as jnp
 
 from celo.lopt.scheduler import zero_state
 from celo.lopt.tensor_lstm import init_lstm, linear_network, lstm_network
-from celo.lopt.theta import check_theta, theta_template
+from celo.lopt.theta import CheckedLopt
 from celo.lopt.wide_mlp import dense_network
-from celo.protocol import LearnedOptimizer, MetaParams, PRNGKey, PyTree
+from celo.protocol import MetaParams, PRNGKey
 from celo_plugins.rnn_mlp_leaf import COLUMNS, CONSTANTS, LOSS_FEATURES, SUMMARIES
 from celo_plugins.rnn_mlp_update import Networks, RnnMlpOptimizer
 
@@ -56,7 +55,7 @@ class RnnMlpConfig:
         return COLUMNS + CONSTANTS + self.lstm_to_ff_size
 
 
-class RnnMlp(LearnedOptimizer):
+class RnnMlp(CheckedLopt):
     """RNN-MLP with any weights."""
 
     def __init__(self, config: RnnMlpConfig | None = None):
@@ -91,14 +90,10 @@ class RnnMlp(LearnedOptimizer):
         }
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> RnnMlpOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return RnnMlpOptimizer(
             self.name, theta, self.networks, self.config.exp_mult, self.config.step_mult
         )
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 def _initial(key: PRNGKey, size: int) -> jax.Array:

@@ -14,10 +14,9 @@ from celo.lopt.step_features import TIME_SCALES
 from celo.lopt.tensor_lstm import log_magnitude
 from celo.lopt.wide_mlp import (
     apply_wide_mlp,
-    column_scales,
+    column_moments,
     dense_weights,
     mean_outputs,
-    means_and_variances,
 )
 from celo.protocol import PyTree
 
@@ -48,34 +47,44 @@ class Leaf(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """What the LSTM sees of a tensor, float32.
+    """What is known of a tensor before the network sees it, float32.
 
     Attributes:
-      first: (9 + axes,), inputs before the loss features.
+      first: (9 + axes,), inputs of the LSTM before the loss features.
       last: (3,), inputs after them.
       norm: (), Euclidean norm of the parameters.
+      scales: (COLUMNS,), factors of the network's columns.
     """
 
     first: jax.Array
     last: jax.Array
     norm: jax.Array
+    scales: jax.Array
 
 
 def summarise(leaf: Leaf) -> Summary:
     """Norms, means and variances of a tensor; means and variances of all decays together."""
-    p, _, m, rms = _rows(leaf)
-    means, variances = means_and_variances([m, rms, p])
-    norm = jnp.sqrt(jnp.sum(jnp.square(leaf.p)))
+    moments = column_moments(_columns, _rows(leaf))
+    g_norm, norm = jnp.sqrt(moments.square[:2] * leaf.p.size)
+    means, variances = [], []
+    for first, count in ((3, len(DECAYS)), (3 + len(DECAYS), len(DECAYS)), (1, 1)):
+        mean, variance = (x[first : first + count] for x in moments)
+        means.append(jnp.mean(mean))
+        variances.append(jnp.mean(variance + jnp.square(mean - means[-1])))
     sizes = (*leaf.p.shape, *(1,) * _AXES)[:_AXES]
     first = [
-        log_magnitude(jnp.sqrt(jnp.sum(jnp.square(leaf.g)))),
+        log_magnitude(g_norm),
         1.0 if leaf.p.ndim == 0 else -1.0,
         *(f(mean) for mean in means for f in (log_magnitude, jnp.sign)),
         log_magnitude(norm),
         *(math.log(max(size, 1)) - 1.0 for size in sizes),
     ]
-    last = log_magnitude(variances)
-    return Summary(jnp.stack([jnp.asarray(x, jnp.float32) for x in first]), last, norm)
+    return Summary(
+        first=jnp.stack([jnp.asarray(x, jnp.float32) for x in first]),
+        last=log_magnitude(jnp.stack(variances)),
+        norm=norm,
+        scales=jax.lax.rsqrt(1e-5 + moments.square),
+    )
 
 
 def iteration_inputs(iteration: jax.Array, leaves: int) -> jax.Array:
@@ -86,7 +95,7 @@ def iteration_inputs(iteration: jax.Array, leaves: int) -> jax.Array:
 
 def leaf_step(
     leaf: Leaf,
-    norm: jax.Array,
+    summary: Summary,
     from_lstm: jax.Array,
     iteration: jax.Array,
     network: PyTree,
@@ -97,7 +106,7 @@ def leaf_step(
 
     Args:
       leaf: the tensor.
-      norm: of its parameters.
+      summary: of it.
       from_lstm: what the LSTM says about it.
       iteration: of `iteration_inputs`.
       network: weights.
@@ -108,13 +117,14 @@ def leaf_step(
       The step, shape S, and what the network says to the LSTM, the mean of its other outputs.
     """
     weights, matrix = dense_weights(network, COLUMNS)
-    size = jnp.float32(math.log(max(leaf.p.size, 1)))
-    constants = jnp.concatenate([iteration, jnp.stack([jnp.log(norm + 1e-8), size]), from_lstm])
+    size = jnp.stack([jnp.log(summary.norm + 1e-8), jnp.float32(math.log(max(leaf.p.size, 1)))])
+    constants = jnp.concatenate([iteration, size, from_lstm])
     weights = with_constant_inputs(weights, constants, matrix)
-    arrays = _rows(leaf)
-    scales = column_scales(_columns, arrays, eps=1e-5)
-    (direction, magnitude), mean_hidden = apply_wide_mlp(_columns, arrays, scales, weights, 2)
-    step = direction * jnp.exp(exp_mult * magnitude) * step_mult
+
+    def finish(direction: jax.Array, magnitude: jax.Array) -> jax.Array:
+        return direction * jnp.exp(exp_mult * magnitude) * step_mult
+
+    step, mean_hidden = apply_wide_mlp(_columns, _rows(leaf), summary.scales, weights, 2, finish)
     return step.reshape(leaf.p.shape), mean_outputs(weights, mean_hidden, skip=2)
 
 

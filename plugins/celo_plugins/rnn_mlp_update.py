@@ -23,7 +23,7 @@ from celo.lopt.scheduler import tile_state
 from celo.lopt.tensor_lstm import apply_network
 from celo.protocol import ModelState, Params, PyTree, state_record
 from celo.trees import cast_like
-from celo_plugins.rnn_mlp_leaf import DECAYS, Leaf, iteration_inputs, leaf_step, summarise
+from celo_plugins.rnn_mlp_leaf import DECAYS, Leaf, Summary, iteration_inputs, leaf_step, summarise
 from celo_plugins.rnn_mlp_losses import (
     DynamicClip,
     LossAverage,
@@ -159,7 +159,7 @@ class RnnMlpOptimizer(ThetaOptimizer):
         found = map_leaves(
             lambda *arguments: self._leaf_step(iteration, *arguments),
             [
-                (leaf, s.norm, to_mlp[i])
+                (leaf, s, to_mlp[i])
                 for i, (leaf, s) in enumerate(zip(leaves, summaries, strict=True))
             ],
         )
@@ -179,7 +179,9 @@ class RnnMlpOptimizer(ThetaOptimizer):
         )
 
     def _leaf_step(
-        self, iteration: jax.Array, leaf: Leaf, norm: jax.Array, from_lstm: jax.Array
+        self, iteration: jax.Array, leaf: Leaf, summary: Summary, from_lstm: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         network = self.theta["ffmod_params"]
-        return leaf_step(leaf, norm, from_lstm, iteration, network, self.exp_mult, self.step_mult)
+        return leaf_step(
+            leaf, summary, from_lstm, iteration, network, self.exp_mult, self.step_mult
+        )

@@ -7,7 +7,6 @@ each leaf, and its raw outputs (no softmax, no exponential) are what mixes copie
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -19,16 +18,14 @@ from celo.lopt.features import BLOCK_WIDTHS
 from celo.lopt.leaves import flatten_with, widen
 from celo.lopt.loss_buffer import FEATURES, init_loss_buffer, loss_features, update_loss_buffer
 from celo.lopt.perparam_mlp import interpolate, mlp_weights
-from celo.lopt.scheduled import Schedule, ScheduledOptimizer, ScheduledState
-from celo.lopt.scheduled_mlp import MLP_DECAYS, init_scheduled_theta, mlp_steps
+from celo.lopt.scheduled import Schedule, ScheduledLopt, ScheduledOptimizer, ScheduledState
+from celo.lopt.scheduled_mlp import MLP_DECAYS, mlp_steps
 from celo.lopt.scheduler import (
     PROGRESS_FEATURES,
     apply_scheduler,
     progress_embedding,
-    scheduler_network,
 )
-from celo.lopt.theta import check_theta, theta_template
-from celo.protocol import LearnedOptimizer, MetaParams, ModelState, Params, PRNGKey, PyTree
+from celo.protocol import MetaParams, ModelState, Params
 
 _RANKS = 5  # one-hot of the rank; higher ranks are all zeros
 _LEAF_INPUTS = 1 + _RANKS + 2 * len(MLP_DECAYS.momentum)
@@ -68,7 +65,7 @@ VELO = VeloConfig()
 VELO_4000 = VeloConfig(ff_mult=100.0)
 
 
-class Velo(LearnedOptimizer):
+class Velo(ScheduledLopt):
     """VeLO with any weights.
 
     Args:
@@ -79,28 +76,19 @@ class Velo(LearnedOptimizer):
     def __init__(self, name: str = "velo", config: VeloConfig = VELO):
         self._name = name
         self.config = config
-        self.scheduler = scheduler_network(config.lstm_hidden_size, config.param_inits)
+        super().__init__(
+            inputs=SCHEDULER_INPUTS,
+            hidden_size=config.lstm_hidden_size,
+            copies=config.param_inits,
+        )
 
     @property
     def name(self) -> str:
         return self._name
 
-    def init(self, key: PRNGKey) -> MetaParams:
-        return init_scheduled_theta(
-            key,
-            self.scheduler,
-            inputs=SCHEDULER_INPUTS,
-            hidden_size=self.config.lstm_hidden_size,
-            copies=self.config.param_inits,
-        )
-
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> VeloOptimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return VeloOptimizer(self.name, theta, MLP_DECAYS, self.scheduler, self.config)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

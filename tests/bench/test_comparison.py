@@ -39,6 +39,16 @@ def test_only_like_is_compared_with_like() -> None:
     assert change.before == 1 and change.name == "celo on A"
 
 
+def test_phases_are_compared_by_products() -> None:
+    def phase(number: int, ratio: float) -> dict[str, Any]:
+        row = {"optimizer": "celo", "phase": number, "ratio_to_matmul": ratio}
+        return {**row, "ratio_low": 0.9 * ratio, "ratio_high": 1.1 * ratio}
+
+    (change,) = compare([phase(2, 3.0)], [phase(1, 1.0), phase(2, 2.0)], 0.1)
+    assert (change.name, change.unit) == ("celo, phase 2", "x matmul")
+    assert (change.before, change.now, change.slower) == (2.0, 3.0, True)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"rows": [{"optimizer": "celo"}]}'])
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "before.json"

@@ -6,20 +6,33 @@ import jax
 import pytest
 
 from celo.bench.machine import copying, multiplying
+from celo.bench.products import Product, multiplying_alone, products_of
 from celo.bench.timing import spread, take_turns
 from celo.bench.training import measure_training
 from celo.bench.trees import MLP, mlp_parameters, tree_of_a_hundred_leaves, widths_for
-from celo.bench.update import ADAM, load_or_draw, measure_updates
+from celo.bench.update import ADAM, load_or_draw, measure_products, measure_updates
 from celo.errors import UsageError
 
 
 def test_programs_take_turns() -> None:
     heard: list[str] = []
     seconds = take_turns([lambda: heard.append("a"), lambda: heard.append("b")], turns=3)
-    assert heard == ["a", "b"] * 4  # the first round is not counted
+    assert heard == list("abbabaab")  # the first round is not counted
     assert seconds.shape == (3, 2) and (seconds >= 0).all()
     found = spread([5.0, 1.0, 2.0, 4.0, 3.0])
     assert (found.median, found.low, found.high) == (3.0, 2.0, 4.0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_no_place_in_a_round_is_reserved(count: int) -> None:
+    heard: list[int] = []
+    take_turns([lambda i=i: heard.append(i) for i in range(count)], turns=2 * count)
+    rounds = [heard[at : at + count] for at in range(0, len(heard), count)][1:]
+    assert all(sorted(order) == list(range(count)) for order in rounds)
+    for place in range(count):
+        assert sorted(order[place] for order in rounds) == sorted(2 * list(range(count)))
+    for order in rounds:
+        assert order[::-1] in rounds, "who ran before whom"
 
 
 def test_bounds_do_what_they_count() -> None:
@@ -52,6 +65,30 @@ def test_updates() -> None:
     for row in rows:
         assert row.ms > 0 and row.ratio_low <= row.ratio_to_adam <= row.ratio_high
         assert 0 < row.fraction_of_bandwidth < 1  # so small a tree is bound by overhead
+
+
+def test_products_are_counted_where_they_are() -> None:
+    def program(x: jax.Array) -> jax.Array:
+        square = jax.jit(lambda y: y @ y.T)(x)  # [2, 2]
+        turned = jax.lax.scan(lambda c, _: (c @ c, None), square, length=3)[0]
+        return jax.lax.cond(x[0, 0] > 0, lambda: turned, lambda: turned @ x @ x.T)
+
+    found = products_of(program, jax.ShapeDtypeStruct((2, 5), "float32"))
+    assert found == {Product(1, 2, 5, 2): 2, Product(1, 2, 2, 2): 3, Product(1, 2, 2, 5): 1}
+    assert Product(1, 2, 5, 2).flop == 40
+    batched = products_of(jax.numpy.matmul, *[jax.ShapeDtypeStruct((3, 4, 4), "float32")] * 2)
+    assert batched == {Product(3, 4, 4, 4): 1}
+    assert multiplying_alone(Product(3, 4, 5, 6))().shape == (3, 4, 6)  # pyright: ignore
+
+
+def test_products_that_only_one_of_two_optimizers_has() -> None:
+    params = mlp_parameters((4, 3, 2))
+    cost = measure_products("celo2@random:0", "celo2-base@random:0", params, turns=1)
+    # Two matrices, five iterations: X X^T, its square, and the polynomial times X.
+    assert cost.flop == 5 * 2 * (3 * 4 * 3 + 3 * 3 * 3 + 3 * 3 * 4 + 2 * 3 * 2 + 2**3 + 2 * 2 * 3)
+    assert cost.ratio_to_adam > 0 and cost.gflop_s > 0
+    with pytest.raises(UsageError, match="sgd multiplies no matrices that sgdm does not"):
+        measure_products("sgd", "sgdm", params, turns=1)
 
 
 def test_weights_are_drawn_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,12 +37,26 @@ def test_measurements_and_the_same_again(tmp_path: Path) -> None:
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
 
 
+def test_meta_training(tmp_path: Path) -> None:
+    """Without any data or weights on the machine."""
+    small = ("bench", "meta-train", "-o", "learnable-sgd", "--particles", "1", "--turns", "1")
+    done = celo(*small, "--format", "json", CELO_DATA_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
+    assert (row["optimizer"], row["phase"], row["families"]) == ("learnable-sgd", 1, 4)
+    assert row["inner_steps"] == 4 * 1 * 2 * 50
+    assert row["ms"] > 0 and row["ratio_low"] <= row["ratio_to_matmul"] <= row["ratio_high"]
+    assert "learnable-sgd, phase 1" in done.stderr and "x matmul" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("update", "--params", "0"), "--params is a number of parameters above 0"),
         (("update", "--params", "10", "--task", "Digits_MLP_32"), "or --task names"),
         (("update", "--turns", "0"), "--turns is at least 1"),
+        (("meta-train", "--particles", "0"), "--particles is a number above 0"),
+        (("meta-train", "-o", "adam", "--turns", "1"), "'adam' cannot be meta-trained"),
         (("loop", "--steps", "0"), "--steps is a number of training steps above 0"),
         (("update", "--against", "nowhere.json"), "is not a measurement of `celo bench`"),
     ],

@@ -33,6 +33,7 @@ QUICK = [
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", ""], "seeds is empty"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "0,0"], "repeated: 0"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "a"], "whole numbers"),
+        (["--optimizers", "sgd", "--suite", "quickstart", "--seeds", "5-2"], "seeds is empty"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "0"], "at least 1, got 0"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "-3"], "at least 1, got -3"),
         (["--optimizers", "sgd", "--suite", "quickstart", "--steps", "x"], "not a valid integer"),
@@ -62,10 +63,30 @@ def test_missing_data_say_where_to_put_them(tmp_path: Path) -> None:
     assert "mnist.npz" in done.stderr and "CELO_DATA_DIR" in done.stderr
 
 
+def test_damaged_data_stop_their_own_tasks_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mnist.npz").write_bytes(b"PK cut short")
+    spoilt = ("FastVelo_mnist", "ImageMLP_Mnist_128x128x128_Relu")
+    tasks = [word for name in (*spoilt, "Digits_MLP_32") for word in ("--task", name)]
+    short = ["--steps", "2", "--seeds", "0", "--reference", "none", "--output", "run"]
+    words = ["eval", "-o", "sgd:lr=0.1", *tasks, *short]
+    cache, data = str(tmp_path / "cache"), str(tmp_path / "data")
+    done = celo(*words, cwd=tmp_path, CELO_CACHE_DIR=cache, CELO_DATA_DIR=data)
+    assert done.returncode == 3, done.stderr
+    assert "Digits_MLP_32" in done.stdout
+    said = [line for line in done.stderr.splitlines() if "cannot be read" in line]
+    assert len(said) == 1 and said[0].startswith(f"skipped {', '.join(spoilt)}: ")
+    report = celo("report", "run", "--format", "json", cwd=tmp_path)
+    notes = json.loads(report.stdout)["provenance"]["notes"]
+    assert report.returncode == 3
+    (note,) = [note for note in notes if "cannot be read" in note]
+    assert note.startswith(f"incomplete: {', '.join(spoilt)} were skipped: ")
+
+
 def test_missing_weights_offline_say_how_to_get_them(tmp_path: Path) -> None:
-    done = celo(*QUICK, "--optimizers", "celo", cwd=tmp_path, CELO_ZOO_PATH=str(tmp_path))
+    done = celo(*QUICK, "--optimizers", "velo-s", cwd=tmp_path, CELO_ZOO_PATH=str(tmp_path))
     assert done.returncode == 1
-    assert "celo zoo pull celo" in done.stderr and "Traceback" not in done.stderr
+    assert "celo zoo pull velo-s" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_weights_of_another_optimizer_are_refused(tmp_path: Path) -> None:

@@ -41,6 +41,12 @@ def say(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     return run
 
 
+def test_seeds_are_numbers_and_ranges(say) -> None:
+    said = say("--seeds", "7,0-2", "--dry-run", "--format", "json")
+    assert said.code == 0, said.err
+    assert {s for b in json.loads(said.out)["blocks"] for s in b["seeds"]} == {0, 1, 2, 7}
+
+
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(tmp_path: Path) -> None:
     arguments = ["eval", "-o", "sgd:lr=0.1,adam,celo@random:1", "--suite", "quickstart"]
     arguments += ["--dry-run", "--workers", "2", "--shard", "1/2", "--output", "run"]

@@ -45,13 +45,13 @@ def test_every_block_in_hand_has_its_bar(shown) -> None:
     observer.advanced(second, Progress(30, 60, 0.25, 100.0))
     lines = text()
     assert len(lines) == 5 and "0/3" in lines[0]
-    assert "0/60" in lines[1] and "compiling" in lines[1] and "seeds 0" in lines[2]
-    assert "30/60" in lines[3] and "loss 0.25" in lines[3] and "seeds 3" in lines[4]
+    assert "0/60" in lines[1] and "compiling" in lines[1] and "seed 0" in lines[2]
+    assert "30/60" in lines[3] and "loss 0.25" in lines[3] and "seed 3" in lines[4]
     observer.finished(first, [_failed(first)])
     observer.started(third)
     lines = text()
     assert len(lines) == 5 and "1/3" in lines[0]
-    assert "30/60" in lines[1] and "seeds 3" in lines[2] and "seeds 6" in lines[4]
+    assert "30/60" in lines[1] and "seed 3" in lines[2] and "seed 6" in lines[4]
     observer.advanced(first, Progress(60, 60, 0.1, 100.0))  # late: its bar is gone
     for block in (second, third):
         observer.finished(block, [_failed(block)])

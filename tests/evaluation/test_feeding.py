@@ -9,13 +9,15 @@ import threading
 import time
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from celo.data.datasets import stacked
 from celo.evaluation import batches, feeding, loop
 from celo.evaluation.batches import Rows, open_batches, points_per_window
-from celo.protocol import SplitTable
+from celo.protocol import SplitTable, Task
 from tests.evaluation.test_loop import SCHEDULE, _adam, _program, _run, _task
 from tests.shared_folder import REPOSITORY
 
@@ -42,6 +44,32 @@ def test_fed_runs_are_those_of_a_table_on_the_device(monkeypatch) -> None:
     for _ in range(2):  # the second run finds its first window ready
         for ours, theirs in zip(_in_windows(program), expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+class _InPairs(Task):
+    """Two consecutive batches make one, as where inner steps are stacked."""
+
+    def __init__(self):
+        self.one = _task()
+        self.datasets = stacked(self.one.datasets, 2)
+        self.init_with_state, self.normalizer = self.one.init_with_state, self.one.normalizer
+
+    def loss_with_state(self, params, state, key, data):
+        losses = jax.vmap(lambda batch: self.one.loss_with_state(params, state, key, batch)[0])
+        return jnp.mean(losses(data) * jnp.array([0.9, 0.1])), state
+
+
+def test_stacked_batches_are_fed_as_they_lie_on_the_device(monkeypatch) -> None:
+    monkeypatch.setattr(batches, "WINDOW_BYTES", 7 * 2 * 5 * 2 * 64 * 68)
+    task, losses = _InPairs(), []
+    for limit, window in ((None, 20), (0, 7)):
+        start = loop.prepare(task, open_batches(task, limit), (0, 1), SCHEDULE)
+        assert start.window == window and start.abstract.rows.training.shape[2:] == (2, 64)
+        members = {"lr": jnp.array((1e-2,), jnp.float32)}
+        losses.append(_in_windows(loop.compile_program(start, _adam, None, members, "vmap")))
+    assert np.isfinite(losses[0][0]).all()
+    for ours, theirs in zip(*losses, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_windows_are_as_long_as_their_rows_allow(monkeypatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from celo.errors import CeloError, DataMissingError, UsageError
+from celo.errors import CeloError, DataError, DataMissingError, UsageError
 from celo.evaluation.config import EvalConfig
 from celo.evaluation.plan import make_plan, seed_blocks
 
@@ -105,13 +105,31 @@ def test_tasks_without_data_are_skipped_and_named(tmp_path: Path) -> None:
         plan_for(tmp_path, suite=None, tasks=("FastVelo_mnist",))
 
 
+def test_tasks_with_damaged_data_are_skipped_like_those_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "mnist.npz").write_bytes(b"PK cut short")
+    monkeypatch.setenv("CELO_DATA_DIR", str(folder))
+    names = ("FastVelo_mnist", "Digits_MLP_32", "ImageMLP_Mnist_128x128x128_Relu")
+    plan = plan_for(tmp_path, suite=None, tasks=names)
+    assert [task.record.name for task in plan.tasks] == ["Digits_MLP_32"]
+    assert [*plan.reasons] == [names[0], names[2]]
+    (reason,) = set(plan.reasons.values())
+    assert "mnist.npz" in reason and "cannot be read" in reason
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        plan_for(tmp_path, suite=None, tasks=names[:1])
+    assert not isinstance(caught.value, DataMissingError) and caught.value.hint
+
+
 def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("CELO_ZOO_PATH", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(CeloError) as error:
-        plan_for(tmp_path, optimizers=("celo-adam",))
-    assert "celo-adam" in error.value.message
-    assert "celo zoo pull celo-adam" in str(error.value)
+        plan_for(tmp_path, optimizers=("velo-s",))
+    assert "velo-s" in error.value.message
+    assert "celo zoo pull velo-s" in str(error.value)
 
 
 def test_synthetic_data_are_another_kind(tmp_path: Path) -> None:

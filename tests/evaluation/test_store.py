@@ -15,6 +15,7 @@ from celo import files
 from celo.errors import StoreError
 from celo.evaluation import store
 from celo.evaluation.cells import SCHEMA, Schedule
+from celo.evaluation.identity import Identity
 from celo.evaluation.requests import read_requests
 from celo.evaluation.store import Run, RunSettings, put_aside
 from tests.evaluation.example_cells import KEY, cell, key
@@ -167,7 +168,7 @@ def test_runs_of_the_first_schema_are_read_for_ever(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     shutil.copytree(Path(__file__).parent / "fixtures" / "run-schema-1", folder)
     run = Run.create(folder, SETTINGS)
-    run.fix_identity({}, {"digits": "f" * 64})
+    run.fix_identity(Identity({}, {"digits": "f" * 64}))
     cells, damaged = run.cells()
     assert not damaged
     assert [(c.key.entry, c.key.seed, c.status, c.step) for c in cells] == [
@@ -214,21 +215,33 @@ def test_foreign_folders_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_names_stand_for_one_thing(run: Run) -> None:
-    run.fix_identity({"celo": "aa"}, {"mnist": "11"})
-    run.fix_identity({"celo-adam": "bb"}, {"mnist": "11"})
+    run.fix_identity(Identity({"celo": "aa"}, {"mnist": "11"}))
+    run.fix_identity(Identity({"celo-adam": "bb"}, {"mnist": "11"}))
     with pytest.raises(StoreError, match="celo with other weights: aa here, cc now"):
-        run.fix_identity({"celo": "cc"}, {})
+        run.fix_identity(Identity({"celo": "cc"}, {}))
     with pytest.raises(StoreError, match="mnist with other data"):
-        run.fix_identity({}, {"mnist": "22"})
-    run.fix_identity({"celo": "aa", "celo-adam": "bb"}, {"mnist": "11"})
+        run.fix_identity(Identity({}, {"mnist": "22"}))
+    run.fix_identity(Identity({"celo": "aa", "celo-adam": "bb"}, {"mnist": "11"}))
+
+
+def test_bundled_weights_and_published_ones_are_told_apart(run: Run) -> None:
+    bundled = Identity({"celo": "aa"}, {}, {"celo": "bundled"})
+    published = Identity({"celo": "cc"}, {}, {"celo": "hub"})
+    run.fix_identity(bundled)
+    with pytest.raises(StoreError, match=r"weights: aa \(bundled\) here, cc \(hub\) now") as caught:
+        run.fix_identity(published)
+    assert "NAME@bundled" in (caught.value.hint or "")
+    # The same weights found elsewhere are the same, and the first place stays on record.
+    run.fix_identity(Identity({"celo": "aa"}, {}, {"celo": "zoo-path"}))
+    assert json.loads((run.path / "identity.json").read_text())["origins"] == {"celo": "bundled"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"weights": 3, "data": {}}', "{}"])
 def test_damaged_names_are_fixed_anew(run: Run, content: str) -> None:
     (run.path / "identity.json").write_text(content)
-    run.fix_identity({"celo": "aa"}, {"mnist": "11"})
+    run.fix_identity(Identity({"celo": "aa"}, {"mnist": "11"}))
     with pytest.raises(StoreError, match="celo with other weights"):
-        run.fix_identity({"celo": "cc"}, {})
+        run.fix_identity(Identity({"celo": "cc"}, {}))
 
 
 def test_put_aside_loses_nothing(run: Run) -> None:

@@ -14,6 +14,9 @@ from celo.estimators import FullES
 from celo.metatrain import memory
 from celo.metatrain.config import StageConfig
 from celo.metatrain.describing import describe_plan
+from celo.metatrain.families import make_groups
+from celo.metatrain.inner import InnerTraining
+from celo.metatrain.lengths import Lengths
 from celo.metatrain.loggers import TensorBoard, WeightsAndBiases, scalars
 from celo.metatrain.plan import make_plan
 from celo.metatrain.processes import join_processes
@@ -83,6 +86,46 @@ def test_sets_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert set(stage.missing) == {"FastVelo_cifar10", "FastVelo_fashion_mnist", "FastVelo_svhn"}
     [described] = describe_plan(make_plan(plugin="celo"))["stages"]
     assert "FastVelo_svhn: data set svhn_cropped is not on this machine" in described["missing"]
+
+
+def test_the_diverse_suite_has_a_language_model_where_there_is_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELO_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("CELO_CACHE_DIR", str(tmp_path / "cache"))
+    shape = {"train": 200, "test": 20}
+    arrays = {f"{p}_images": np.zeros((n, 28, 28), np.uint8) for p, n in shape.items()}
+    arrays |= {f"{p}_labels": (np.arange(n) % 10).astype(np.uint8) for p, n in shape.items()}
+    np.savez(tmp_path / "mnist.npz", **arrays)
+    name = "Meta_RNNLM_bytes_Patch8_GRU16_Embed8"
+    config = StageConfig("learnable-sgdm", suite="diverse", particles=2)
+    without = open_stage(config)
+    assert "tinyshakespeare is not on this machine" in without.missing[name]
+    assert "tinyshakespeare:bytes" not in without.data
+    (tmp_path / "tinyshakespeare").mkdir()
+    lines = [f"line {i:04d} of the play" for i in range(400)]
+    (tmp_path / "tinyshakespeare" / "train.txt").write_text("\n".join(lines))
+    stage = open_stage(config)
+    assert name in [task.name for task in stage.tasks] and "tinyshakespeare:bytes" in stage.data
+    assert stage.identity()["data"].keys() == {"mnist", "tinyshakespeare:bytes"}
+    [record] = [task for task in stage.tasks if task.name == name]
+    [group] = make_groups([record], stage.selection)
+    lengths = Lengths(3, 7, "log-uniform", offset=7)
+    problem = InnerTraining(
+        *(stage.lopt, group.family, group.pool, group.pool.table.arrays, 2, lengths),
+        lambda loss, task, step, length: loss,
+    )
+    theta = stage.lopt.init(jax.random.PRNGKey(0))
+
+    @jax.jit
+    def first_loss(key: jax.Array) -> jax.Array:
+        state = problem.init(theta, key, np.int32(0))
+        constants, inputs = problem.draw(key, np.int32(0), 1)
+        inputs = jax.tree.map(lambda x: x[0], inputs)
+        return problem.step(theta, state, constants, inputs)[1].loss
+
+    # An untrained network knows nothing about 256 bytes and a few special ones.
+    assert 5.0 < float(first_loss(jax.random.PRNGKey(1))) < 6.5
 
 
 def test_more_particles_than_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,10 +96,9 @@ def test_the_network_on_blocks_equals_54_columns(
     leaf, network = _leaf(), jax.tree.map(lambda x: x + 0.05, theta["ffmod_params"])
     from_lstm = jnp.linspace(-1.0, 1.0, 17)
     iteration = iteration_inputs(jnp.int32(40), leaves=6)
-    norm = jax.jit(summarise)(leaf).norm
 
     run = jax.jit(
-        lambda leaf: leaf_step(leaf, norm, from_lstm, iteration, network, 0.5, 0.1),
+        lambda leaf: leaf_step(leaf, summarise(leaf), from_lstm, iteration, network, 0.5, 0.1),
         compiler_options=COMPILE_FAST,
     )
     step, told = run(leaf)
@@ -120,6 +119,22 @@ def test_the_network_on_blocks_equals_54_columns(
     want = h[..., 0] * np.exp(0.5 * h[..., 1]) * 0.1
     np.testing.assert_allclose(step, want, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(told, np.mean(h[..., 2:], axis=(0, 1)), rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_lstm_sees_of_a_tensor() -> None:
+    leaf = _leaf()
+    leaf = leaf._replace(p=leaf.p + 300.0)
+    found = jax.jit(summarise)(leaf)
+    p, g, m, rms = (np.asarray(x, np.float64) for x in leaf)
+
+    def log(x: Any) -> Any:
+        return np.clip(np.log(1e-8 + np.abs(x)), -5, 5)
+
+    means = [f(x.mean()) for x in (m, rms, p) for f in (log, np.sign)]
+    sizes = [np.log(3) - 1, np.log(5) - 1, -1, -1]
+    first = [log(np.linalg.norm(g)), -1, *means, log(np.linalg.norm(p)), *sizes]
+    np.testing.assert_allclose(found.first, first, rtol=1e-4)
+    np.testing.assert_allclose(found.last, [log(x.var()) for x in (m, rms, p)], rtol=1e-3)
 
 
 def test_it_runs_without_a_length_but_not_without_a_loss(theta: Any) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from celo.cli.main import cli
+from celo.cli.main import cli, main
 from celo.evaluation.cells import DataIdentity
+from celo.evaluation.store import Run, RunSettings
 from celo.report.document import Sources, full, headlines, reproduction, split_metric, warnings
 from celo.report.tables import heat_maps, number
 from tests.evaluation.synthetic_cells import block, tuned
@@ -153,15 +154,69 @@ def test_the_page_says_so_in_every_title(kind: str) -> None:
 def test_the_commands_to_reproduce_it_are_understood(small: Compared) -> None:
     commands = reproduction(small.summary, Sources(("runs/a b",), "lm1b=wikitext2"))
     for command in commands:
-        program, name, *arguments = shlex.split(command)
-        assert program == "celo"
-        found = cli.get_command(None, name)  # pyright: ignore[reportArgumentType]
-        assert found is not None
-        found.make_context(name, list(arguments))
+        assert _parameters(command)
     words = shlex.split(commands[0])
     assert AWKWARD in words and words[words.index("--data") + 1] == "lm1b=wikitext2"
     assert words[words.index("--seeds") + 1] == "0,1,2"
     assert shlex.split(commands[1])[2] == "runs/a b"
+
+
+ASKED = [
+    [],
+    ["--metrics", "final_loss,algoperf:r_max=4", "--metrics", "speedup"],
+    ["--with", "published", "--horizon", "100", "--lenient"],
+    ["--split", "test", "--ema", "0.1234567", "--selection", "per-seed", "--reference", "none"],
+    ["--data-kind", "synthetic", "--metrics", "all"],
+]
+
+
+@pytest.mark.parametrize("flags", ASKED)
+def test_a_report_shows_the_request_it_was_made_by(
+    flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic = DataIdentity("mnist", "synthetic", "synthetic", "b" * 64)
+    runs = {
+        "real": [*tuned("adam", "T", [[4.0] * 3] * 3), *block("celo", "T", [1.0] * 3)],
+        "synthetic": [
+            *block("adam", "U", [3.0] * 3, data=synthetic),
+            *block("celo", "U", [2.0] * 3, data=synthetic),
+        ],
+    }
+    for data, cells in runs.items():
+        run = Run.create(tmp_path / data, RunSettings(cells[0].key.schedule, data=data))
+        for cell in cells:
+            run.write(cell)
+    folders = [str(tmp_path / data) for data in runs]
+    asked = [*(folders if "--data-kind" in flags else folders[:1]), *flags]
+    with pytest.raises(SystemExit) as left:
+        main(["report", *asked, "--format", "json", "--curves"])
+    assert not left.value.code
+    evaluation, report = map(
+        _parameters, json.loads(capsys.readouterr().out)["details"]["reproduce"]
+    )
+    expected = _parameters(shlex.join(["celo", "report", *asked, "--output", "report.html"]))
+    expected["runs"] = (tmp_path / ("synthetic" if "--data-kind" in flags else "real"),)
+    expected["reference"] = expected["reference"] or "adam"
+    assert report == expected
+    assert evaluation["output"] == expected["runs"][0]
+    assert evaluation["data"] == ("synthetic" if "--data-kind" in flags else None)
+    assert evaluation["reference"] == expected["reference"]
+
+
+def _parameters(command: str) -> dict[str, Any]:
+    """What click reads of a command."""
+    program, name, *arguments = shlex.split(command)
+    assert program == "celo"
+    found = cli.get_command(None, name)  # pyright: ignore[reportArgumentType]
+    assert found is not None
+    return dict(found.make_context(name, arguments).params)
+
+
+def test_a_reference_without_results_is_not_asked_for_again() -> None:
+    summary = compared(block("celo", "T", [1.0] * 3)).summary
+    assert summary.reference == "adam"
+    for command in reproduction(summary, Sources()):
+        assert _parameters(command)["reference"] == "none"
 
 
 def test_heat_maps_mark_what_was_lost(small: Compared) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from celo_zoo import card
 from tests.shared_folder import checkpoints_dir
-from tests.zoo.fakes import FakeHub, pack
+from tests.zoo.fakes import FakeHub, entry, pack
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +41,24 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> FakeHub:
     fake = FakeHub()
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fake.hf_hub_download)
+    monkeypatch.setattr("celo_zoo.hub.knock", lambda seconds: "")
     return fake
+
+
+@pytest.fixture(autouse=True)
+def bundled(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Takes the place of the folder of bundled weights; empty."""
+    folder = tmp_path_factory.mktemp("bundled")
+    monkeypatch.setattr("celo_zoo.location._BUNDLED", folder)
+    return folder
+
+
+@pytest.fixture
+def own(bundled: Path, leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Other weights for celo2-base, bundled."""
+    ours = {path: leaf + 1 for path, leaf in leaves.items()}
+    entry(bundled / "celo2-base", ours)
+    return ours
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from celo_zoo import unflatten
+from celo_zoo import content_hash, unflatten, write_safetensors
 
 
 def pack_array(array: np.ndarray) -> msgpack.ExtType:
@@ -67,3 +67,23 @@ class FakeHub:
 def http_error(kind: Any, status: int) -> Exception:
     response = SimpleNamespace(headers={}, request=None, status_code=status)
     return kind(f"{status} Client Error", response=response)
+
+
+def entry(folder: Path, leaves: Mapping[str, np.ndarray], optimizer: str = "celo2-base") -> Path:
+    """As much of what `celo zoo add` writes as is read again."""
+    folder.mkdir(parents=True)
+    write_safetensors(folder / "theta.safetensors", leaves)
+    facts = {
+        "id": folder.name,
+        "optimizer": optimizer,
+        "summary": "made by a test",
+        "repository": "",
+        "file": "theta.safetensors",
+        "recipe": "as it came",
+        "cost": "2 device-hours",
+        "content_hash": content_hash(leaves),
+    }
+    lines = [f'{key} = "{value}"' for key, value in facts.items()]
+    lines += ["[leaves]", *(f'"{path}" = {list(leaf.shape)}' for path, leaf in leaves.items())]
+    (folder / "card.toml").write_text("\n".join(lines))
+    return folder

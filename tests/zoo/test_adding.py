@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from celo.cli.zoo import command
 from celo.errors import UsageError, WeightsError
 from celo.metatrain.config import StageConfig
-from celo_zoo import add, write_safetensors
+from celo_zoo import add, load_weights, write_safetensors
 
 
 @pytest.fixture
@@ -45,6 +45,27 @@ def test_names_and_folders_that_cannot_be(run: Path, tmp_path: Path) -> None:
     (run / "log.jsonl").unlink()
     with pytest.raises(WeightsError, match="holds no finished meta-training: .*log.jsonl"):
         add(run, tmp_path / "zoo", "mine")
+
+
+def test_only_what_is_bundled_has_the_name_of_published_weights(
+    run: Path, tmp_path: Path, bundled: Path
+) -> None:
+    with pytest.raises(UsageError, match="'celo2' is the name of published weights"):
+        add(run, tmp_path / "zoo", "celo2")
+    arguments = ["add", str(run), "--name", "celo2", "--to", str(bundled), "--licence", "x"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0 and "learnable-sgdm@bundled:celo2" in done.stderr
+    assert load_weights("celo2").label == "celo2[bundled]"
+
+
+def test_long_curves_are_thinned(run: Path, tmp_path: Path) -> None:
+    for count, step in ((399, 1), (400, 1), (401, 2), (1000, 3)):
+        lines = [json.dumps({"iteration": i, "loss": 1.0}) for i in range(1, count + 1)]
+        (run / "log.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        entry = add(run, tmp_path / str(count), "mine")
+        kept = (entry.folder / "curves.jsonl").read_text().splitlines()
+        assert kept[-1] == lines[-1] and kept == lines[(count - 1) % step :: step]
+        assert len(kept) <= 400
 
 
 def test_numbers_that_are_not_finite_make_no_entry(run: Path, tmp_path: Path) -> None:

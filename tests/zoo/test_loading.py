@@ -274,25 +274,6 @@ def test_offline_says_what_is_missing_and_how_to_get_it(name, cache):
     assert f"celo zoo pull {name}" in hint and f"FOLDER/{name}/theta.state" in hint
 
 
-def test_the_zoo_path_is_preferred_and_bundled_weights_come_last(
-    zoo, state, leaves, monkeypatch, tmp_path
-):
-    bundle = tmp_path / "bundled.safetensors"
-    write_safetensors(bundle, leaves)
-    monkeypatch.setattr("celo_zoo.location.bundled_file", lambda name: bundle)
-    weights = load_weights("celo2-base")
-    assert (weights.origin, weights.label) == ("bundled", "celo2-base[bundled]")
-    path = put(zoo, "celo2-base", state)
-    assert load_weights("celo2-base").path == path
-    assert [place.origin for place in places("celo2-base")] == ["zoo-path", "bundled"]
-
-
-def test_nothing_is_bundled_yet():
-    from celo_zoo import bundled_file
-
-    assert [bundled_file(name) for name in cards()] == [None] * len(cards())
-
-
 def test_unreadable_files_are_told(zoo, state):
     path = put(zoo, "celo2-base", state)
     path.unlink()

@@ -70,19 +70,6 @@ def test_another_file_than_the_cards_is_refused_and_nothing_is_stored(hub, publi
     assert files(cache) == []
 
 
-def test_the_hub_is_preferred_to_bundled_weights(hub, state, leaves, tmp_path, monkeypatch):
-    bundle = tmp_path / "bundled.safetensors"
-    celo_zoo.write_safetensors(bundle, leaves)
-    monkeypatch.setattr("celo_zoo.location.bundled_file", lambda name: bundle)
-    assert load_weights(NAME, allow_network=False).origin == "bundled"
-    hub.error = ConnectionError("Network is unreachable")
-    assert load_weights(NAME).origin == "bundled"
-    hub.error = None
-    hub.publish(REPOSITORY, state)
-    assert load_weights(NAME).origin == "hub"
-    assert load_weights(NAME).origin == "cache"
-
-
 def test_later_pulls_are_held_against_the_record(hub, state, leaves, cache):
     first = hub.publish(REPOSITORY, state)
     pull(NAME)

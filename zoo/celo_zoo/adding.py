@@ -3,8 +3,11 @@
 FOLDER/NAME/theta.safetensors   the weights; with CELO_ZOO_PATH=FOLDER they are `OPTIMIZER@NAME`
 FOLDER/NAME/card.toml           what is known of them, in the form of the cards of this package
 FOLDER/NAME/recipe.json         every setting of every stage
-FOLDER/NAME/curves.jsonl        the log of the last stage
+FOLDER/NAME/curves.jsonl        the log of the last stage, at most 400 of its lines
 FOLDER/NAME/README.md           the card for people, and for the hub
+
+The weights that come with this package are such entries in `celo_zoo/weights/`. They have the names
+of the published ones that they stand in for; other entries may not.
 """
 
 from __future__ import annotations
@@ -19,13 +22,13 @@ from typing import Any
 from celo.errors import UsageError, WeightsError
 from celo.files import write_atomically
 from celo_zoo import tree
-from celo_zoo.catalogue import find_card
+from celo_zoo.catalogue import CARD_FILE, find_card
 from celo_zoo.formats import WeightsFile, encode_safetensors, read_weights
-from celo_zoo.location import FILE_NAMES, weights_in
+from celo_zoo.location import FILE_NAMES, bundled_folder, weights_in
 
-CARD_FILE = "card.toml"
 README_FILE = "README.md"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+_MAX_LINES = 400
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,10 @@ def add(
         raise UsageError(
             f"{name!r} is no name of an entry", hint="expected lower case letters, digits and -"
         )
+    if find_card(name) is not None and folder.resolve() != bundled_folder().resolve():
+        raise UsageError(
+            f"{name!r} is the name of published weights", hint="choose another name with --name"
+        )
     target = folder / name
     if target.exists():
         raise UsageError(f"{target} exists already", hint="choose another name with --name")
@@ -98,7 +105,7 @@ def add(
         (FILE_NAMES[0], data),
         (CARD_FILE, card.encode()),
         ("recipe.json", recipe.encode()),
-        ("curves.jsonl", curves),
+        ("curves.jsonl", _thinned(curves)),
         (README_FILE, page.encode()),
     ):
         write_atomically(target / file_name, lambda out, content=content: out.write(content))
@@ -179,6 +186,13 @@ def _page(
         lines += ["\n## Evaluation\n", "| metric | optimizer | value | interval |"]
         lines += ["| --- | --- | --- | --- |", *_evaluation(evaluation)]
     return "\n".join(lines) + "\n"
+
+
+def _thinned(curves: bytes) -> bytes:
+    """Every k-th line and the last, so that an entry stays small."""
+    lines = curves.splitlines(keepends=True)
+    step = -(-len(lines) // _MAX_LINES) or 1
+    return b"".join(lines[(len(lines) - 1) % step :: step])
 
 
 def _curve(curves: bytes, points: int = 12) -> Sequence[str]:

@@ -1,4 +1,7 @@
-"""Cards: what is known about each set of published weights, kept as data in `cards/*.toml`.
+"""Cards: what is known about each set of weights, kept as data.
+
+Those of published weights lie in `cards/*.toml`; those of weights that were meta-trained with celo
+(`celo zoo add`, the ones that come with this package among them) lie beside the weights.
 
 Standard library only and quick: listing the zoo must not import numpy, let alone JAX.
 """
@@ -17,7 +20,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from celo.errors import UnknownNameError
+from celo.errors import UnknownNameError, WeightsError
+
+CARD_FILE = "card.toml"
+"""Name of a card that lies beside its weights."""
 
 _FOLDER = Path(__file__).parent / "cards"
 
@@ -115,6 +121,25 @@ def find_card(name: str) -> Card | None:
     """As `card`, but None when there is none."""
     canonical = _canonical(name)
     return cards().get(canonical) or _aliases().get(canonical)
+
+
+def read_card(folder: Path) -> Card | None:
+    """The card that lies beside weights in `folder`, or None if there is none.
+
+    Raises:
+      WeightsError: it is damaged or says something unknown.
+    """
+    path = folder / CARD_FILE
+    try:
+        return _read(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(
+            f"{path} is no card of weights: {error}",
+            hint="make the entry anew with `celo zoo add`, or remove the card: weights are used "
+            "without one, unverified",
+        ) from error
 
 
 def expand(pattern: str) -> list[str]:

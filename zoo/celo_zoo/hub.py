@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from celo.errors import WeightsError, WeightsMissingError
-from celo.hub import BUSY, chain, explain, is_network
+from celo.hub import BUSY, chain, explain, is_network, knock
 from celo.hub import is_offline as is_offline
 
 _TIMEOUT = 5.0  # seconds to wait for the hub's first answer
+_KNOCK_SECONDS = 2.0  # for a connection, where something stands in for what the hub has
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RETRIES = 2
 _TEMPORARY = "celo-zoo-"
@@ -30,6 +31,20 @@ class NotOnHubError(WeightsError):
 def _refuse_offline() -> None:
     if is_offline():
         raise WeightsMissingError("HF_HUB_OFFLINE is set")
+
+
+def refuse_unreachable() -> None:
+    """Finds out quickly whether a pull could work at all.
+
+    huggingface_hub waits for minutes where names are not resolved or packets disappear.
+
+    Raises:
+      WeightsMissingError: there is no network.
+    """
+    _refuse_offline()
+    reason = knock(_KNOCK_SECONDS)
+    if reason:
+        raise WeightsMissingError(f"the hub cannot be reached: {reason}")
 
 
 class _BusyError(WeightsMissingError):

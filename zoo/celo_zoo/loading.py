@@ -20,6 +20,7 @@ from celo_zoo.location import (
     Origin,
     Place,
     cache_folder,
+    card_of,
     how_to_get,
     missing,
     parse_locator,
@@ -40,9 +41,11 @@ class Weights:
       source: zoo id, path or `hf:...`, as asked for.
       origin: where the file was found.
       verified: whether a card holds this content hash; otherwise only the leaves were checked.
-      card: of the zoo entry, or None.
+      card: that the file was held against, or None.
       path: the file that was read.
       sha256: of the original file, as it was published or written.
+      stand_in: why bundled weights were taken although published ones were asked for; None where
+        they were not.
     """
 
     tree: dict[str, Any]
@@ -54,11 +57,28 @@ class Weights:
     card: Card | None
     path: Path
     sha256: str
+    stand_in: str | None = None
+
+    @property
+    def mark(self) -> str:
+        """What shows in every result that bundled weights stand in: `[bundled]`, or nothing."""
+        return "" if self.stand_in is None else "[bundled]"
 
     @property
     def label(self) -> str:
         """How results name these weights: `celo`, or `celo[bundled]`."""
-        return f"{self.source}[bundled]" if self.origin == "bundled" else self.source
+        return f"{self.source}{self.mark}"
+
+    @property
+    def remark(self) -> str | None:
+        """One line for people where bundled weights stand in: what is used, why, what to do."""
+        if self.stand_in is None:
+            return None
+        return (
+            f"{self.label}: weights {self.content_hash[:12]}, made by the celo project and bundled "
+            f"with it; the published ones are not here ({self.stand_in}): "
+            f"`celo zoo pull {self.source}` gets them"
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +104,7 @@ def load_weights(
     """Weights by zoo id, path (file or run folder) or `hf:org/name[@revision]`.
 
     A zoo id is looked for in `CELO_ZOO_PATH`, our cache, the hub, and among the bundled weights.
+    `bundled:NAME` names the last alone.
 
     Args:
       locator: what stands behind `@`.
@@ -98,8 +119,8 @@ def load_weights(
     where = parse_locator(locator)
     if where.kind == "random":
         raise UsageError(f"{where.text} is no file of weights: the optimizer initialises them")
-    card = source_card(where)
-    place = _place(where, card, allow_network=allow_network)
+    place, stand_in = _place(where, allow_network=allow_network)
+    card = card_of(where, place)
     file = check_place(place, where.text, card)
     if expected is not None:
         _refuse_differences(file, tree.differences(file.leaves, expected), "the optimizer")
@@ -112,9 +133,10 @@ def load_weights(
         source=where.text,
         origin=place.origin,
         verified=_is_verified(card, file),
-        card=card if where.kind == "zoo" else None,
+        card=None if where.kind == "hub" else card,
         path=place.path,
         sha256=record.sha256 if record is not None else file.sha256,
+        stand_in=stand_in,
     )
 
 
@@ -219,20 +241,29 @@ def _refuse_other(path: Path, what: str, expected: str | int, found: str | int) 
         )
 
 
-def _place(where: Locator, card: Card | None, *, allow_network: bool) -> Place:
+def _place(where: Locator, *, allow_network: bool) -> tuple[Place, str | None]:
+    """Where the weights are, and why bundled ones stand in, if they do."""
     if where.path is not None:
-        return Place(where.path, "path")
+        return Place(where.path, "path"), None
     found = places(where.text)
-    if found and found[0].origin != "bundled":
-        return found[0]
+    if found and (found[0].origin != "bundled" or where.kind == "bundled"):
+        return found[0], None
     reason = "the network was not to be used"
-    if allow_network and card is not None:
+    if allow_network and source_card(where) is not None:
         try:
-            return Place(pull(where.text).path, "hub")
+            if found:
+                hub.refuse_unreachable()
+            return Place(pull(where.text).path, "hub"), None
         except WeightsMissingError as error:
-            reason = error.message
+            reason = error.message.removeprefix(f"cannot pull {where.text}: ")
+        except WeightsError as error:
+            if not found:
+                raise
+            ours = f"OPTIMIZER@bundled:{where.name} uses the weights that come with celo"
+            hint = ours if error.hint is None else f"{error.hint}; or {ours}"
+            raise WeightsError(error.message, hint=hint) from error
     if found:
-        return found[0]
+        return found[0], reason
     raise missing(where.text, reason)
 
 

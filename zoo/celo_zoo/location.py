@@ -5,26 +5,29 @@ Standard library only: `celo zoo list` and the checks of names need nothing more
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import urllib.parse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from celo.errors import UsageError, WeightsError, WeightsMissingError
 from celo.files import cache_dir
-from celo_zoo.catalogue import Card, card, find_card
+from celo_zoo.catalogue import Card, card, cards, find_card, read_card
 
 FILE_NAMES = ("theta.safetensors", "theta.state")
 """Names of a file of weights in a folder, the first found counts."""
 
-_BUNDLED = Path(__file__).parent / "bundled"
+_BUNDLED = Path(__file__).parent / "weights"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _REVISION = re.compile(r"[\w-][\w./-]*")
 _SEED = re.compile(r"random(?::(\d+))?")
 
-_EXPECTED = "expected a zoo id, a path, hf:org/name[@revision] or random[:seed]"
+_EXPECTED = "expected a zoo id, a path, hf:org/name[@revision], bundled:NAME or random[:seed]"
 
 Origin = Literal["zoo-path", "cache", "hub", "bundled", "path"]
 
@@ -34,16 +37,16 @@ class Locator:
     """What a text such as `celo`, `./theta.state`, `hf:org/name@main` or `random:1` names.
 
     Attributes:
-      kind: "zoo", "path", "hub" or "random".
+      kind: "zoo", "path", "hub", "bundled" or "random".
       text: canonical form.
-      name: kind zoo: name of the entry (also a folder of `CELO_ZOO_PATH` without a card).
+      name: kinds zoo and bundled: name of the entry (kind zoo: also a folder of `CELO_ZOO_PATH`).
       path: kind path: the file of weights itself.
       repository: kind hub: `org/name`.
       revision: kind hub: branch, tag or commit, or None.
       seed: kind random: of the initial weights.
     """
 
-    kind: Literal["zoo", "path", "hub", "random"]
+    kind: Literal["zoo", "path", "hub", "bundled", "random"]
     text: str
     name: str | None = None
     path: Path | None = None
@@ -62,13 +65,14 @@ class Place:
 
 def parse_locator(text: str) -> Locator:
     """Reads what stands behind `@`: a zoo id, an existing path, `hf:org/name[@revision]`,
-    or `random[:seed]`.
+    `bundled:NAME` (the weights that come with this package, and no others) or `random[:seed]`.
 
     An entry of the zoo comes before a file or folder of the same name (write `./celo` for that).
 
     Raises:
       UsageError: the text is none of these.
-      WeightsMissingError: it is a path, but there are no weights there.
+      WeightsMissingError: it is a path, but there are no weights there; nothing of this name is
+        bundled.
     """
     text = text.strip()
     if not text:
@@ -83,6 +87,9 @@ def parse_locator(text: str) -> Locator:
         repository, _, revision = text[3:].partition("@")
         _check_hub_name(text, repository, revision)
         return Locator("hub", text, repository=repository, revision=revision or None)
+    if text == "bundled" or text.startswith("bundled:"):
+        name = _bundled_name(text[len("bundled:") :])
+        return Locator("bundled", f"bundled:{name}", name=name)
     entry = find_card(text)
     if entry is not None:
         return Locator("zoo", entry.id, name=entry.id)
@@ -102,6 +109,17 @@ def _check_hub_name(text: str, repository: str, revision: str) -> None:
     pinned = not revision or (_REVISION.fullmatch(revision) and ".." not in revision)
     if not (named and pinned) or text.endswith("@"):
         raise UsageError(f"{text!r} names no repository", hint="expected hf:org/name[@revision]")
+
+
+def _bundled_name(text: str) -> str:
+    entry = find_card(text)
+    name = entry.id if entry is not None else text
+    if bundled_file(name) is None:
+        known = ", ".join(f"bundled:{name}" for name in bundled_names()) or "none"
+        raise WeightsMissingError(
+            f"no weights called {text!r} come with celo", hint=f"those that do: {known}"
+        )
+    return name
 
 
 def _looks_like_path(text: str) -> bool:
@@ -146,10 +164,21 @@ def cache_folder(name: str) -> Path:
     return cache_dir() / "zoo" / urllib.parse.quote(name, safe="")
 
 
+def bundled_folder() -> Path:
+    """The folder of the weights that come with the package."""
+    return _BUNDLED
+
+
+def bundled_names() -> list[str]:
+    """Names of the weights that come with the package, sorted."""
+    folders = bundled_folder().iterdir() if bundled_folder().is_dir() else ()
+    return sorted(folder.name for folder in folders if bundled_file(folder.name) is not None)
+
+
 def bundled_file(name: str) -> Path | None:
     """The file of weights that comes with the package, or None."""
-    path = _BUNDLED / name / FILE_NAMES[0]
-    return path if path.is_file() else None
+    path = bundled_folder() / name / FILE_NAMES[0]
+    return path if _NAME.fullmatch(name) and path.is_file() else None
 
 
 def places(name: str) -> list[Place]:
@@ -158,6 +187,9 @@ def places(name: str) -> list[Place]:
     Raises:
       WeightsError: `CELO_ZOO_PATH` is not a folder, or its folder for `name` holds no weights.
     """
+    if name.startswith("bundled:"):
+        only = bundled_file(name.removeprefix("bundled:"))
+        return [] if only is None else [Place(only, "bundled")]
     found = []
     folder = zoo_folder()
     try:
@@ -207,6 +239,50 @@ def source_card(locator: Locator) -> Card | None:
             revision=locator.revision,
         )
     return None
+
+
+def card_of(locator: Locator, place: Place) -> Card | None:
+    """The card that the file at `place` is held against, or None: weights by path have none.
+
+    Bundled weights, and those that only `CELO_ZOO_PATH` knows, have their card beside them. Under
+    the name of published weights nothing else counts as these, whatever card lies beside it.
+
+    Raises:
+      WeightsError: the card beside the weights is damaged, or bundled weights have none.
+    """
+    if place.origin == "path":
+        return None
+    if place.origin == "bundled":
+        own = read_card(place.path.parent)
+        if own is None:
+            raise WeightsError(f"{place.path} has no card beside it", hint="install celo again")
+        return own
+    known = source_card(locator)
+    if known is None and place.origin == "zoo-path":
+        return read_card(place.path.parent)
+    return known
+
+
+def entries() -> Mapping[str, Card]:
+    """Everything that has a name: published weights, bundled ones, and those of `CELO_ZOO_PATH`.
+
+    Returns:
+      card by what may stand behind `@`: `celo`, `bundled:celo`, `my-celo`. What lies in
+      `CELO_ZOO_PATH` without a readable card has one without contents.
+    """
+    found = dict(cards())
+    own = {f"bundled:{name}": bundled_folder() / name for name in bundled_names()}
+    with contextlib.suppress(WeightsError, OSError):  # told where weights are looked for
+        folder = zoo_folder()
+        for entry in sorted(folder.iterdir()) if folder is not None else ():
+            if find_card(entry.name) is None and any((entry / n).is_file() for n in FILE_NAMES):
+                own[entry.name] = entry
+    for name, entry in own.items():
+        card = None
+        with contextlib.suppress(WeightsError):
+            card = read_card(entry)
+        found[name] = card or Card(name, optimizer="", summary="", repository="", file="")
+    return found
 
 
 def missing(name: str, reason: str) -> WeightsMissingError:

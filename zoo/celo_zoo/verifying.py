@@ -11,7 +11,7 @@ from celo.errors import UsageError, WeightsError
 from celo_zoo import store, tree
 from celo_zoo.catalogue import Card
 from celo_zoo.formats import WeightsFile, read_weights
-from celo_zoo.location import Place, missing, parse_locator, places, source_card
+from celo_zoo.location import Place, card_of, missing, parse_locator, places
 
 Status = Literal["ok", "failed", "unknown"]
 
@@ -47,11 +47,18 @@ def verify(name: str) -> list[Check]:
         raise UsageError(f"{where.text} is no file of weights")
     if where.path is not None:
         return _verify(where.text, Place(where.path, "path"), None)
-    card = source_card(where)
     found = places(where.text)
     if not found:
         raise missing(where.text, "there is nothing to verify")
-    return [check for place in found for check in _verify(where.text, place, card)]
+    checks = []
+    for place in found:
+        try:
+            card = card_of(where, place)
+        except WeightsError as error:
+            checks.append(Check(name, place.path, "card", "failed", error.message))
+            continue
+        checks += _verify(where.text, place, card)
+    return checks
 
 
 def _verify(name: str, place: Place, card: Card | None) -> list[Check]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -12,15 +11,13 @@ import jax.numpy as jnp
 from celo.lopt.accumulators import Factored, Momentum, SecondMoment
 from celo.lopt.leaves import widen
 from celo.lopt.optimizer import ThetaOptimizer
-from celo.lopt.theta import check_theta, theta_template
+from celo.lopt.theta import CheckedLopt
 from celo.protocol import (
-    LearnedOptimizer,
     MetaParams,
     ModelState,
     Optimizer,
     Params,
     PRNGKey,
-    PyTree,
     state_record,
 )
 from celo_plugins.celo2.rule import (
@@ -70,7 +67,7 @@ class Celo2BaseState:
     step_mult: jax.Array
 
 
-class Celo2Base(LearnedOptimizer):
+class Celo2Base(CheckedLopt):
     """Celo2-base with any weights."""
 
     def __init__(self, config: Celo2BaseConfig | None = None):
@@ -84,12 +81,8 @@ class Celo2Base(LearnedOptimizer):
         return init_weights(key)
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> Optimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return Celo2BaseOptimizer(self.name, theta, self.config)
-
-    @functools.cached_property
-    def _template(self) -> PyTree:
-        return theta_template(self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 
 from celo.errors import UsageError
 from celo.lopt.optimizer import ThetaOptimizer
-from celo.lopt.theta import check_theta
 from celo.protocol import MetaParams, ModelState, Params, PyTree, state_record
 from celo_plugins.celo2.adam import AdamState, adam_directions, init_adam
 from celo_plugins.celo2.base import Celo2Base, Celo2BaseConfig, descend
@@ -91,7 +90,7 @@ class Celo2(Celo2Base):
         return "celo2"
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> Celo2Optimizer:
-        check_theta(self, self._template, theta)
+        self.check(theta)
         return Celo2Optimizer(self.name, theta, self.config)
 
 

@@ -21,7 +21,6 @@ import optax
 
 from celo.errors import UsageError
 from celo.lopt import theta_from_tree
-from celo.lopt.theta import check_theta, theta_template
 from celo.protocol import MetaParams, Params
 from celo.trees import cast_like, check_float_leaves, check_gradients
 from celo_plugins.celo2.adam import adam_directions, init_adam
@@ -68,7 +67,7 @@ def scale_by_celo2(theta: MetaParams, **config: Any) -> optax.GradientTransforma
     """
     rule = _rule(config)
     base = Celo2Base()
-    check_theta(base, theta_template(base), theta)
+    base.check(theta)
 
     def init(params: Params) -> Any:
         check_float_leaves(params, "scale_by_celo2")

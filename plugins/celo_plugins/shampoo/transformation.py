@@ -155,9 +155,13 @@ def _update(
         moments = {name: stack.products(blocks) for name, stack in stacks.items()}
         return {name: b2 * old[name] + (1 - b2) * moments[name] for name in stacks}
 
+    # What is left of the identity that the statistics start from.
+    refreshed = state.count // config.statistics_compute_steps + 1
+    least = config.matrix_epsilon * b2**refreshed
+
     def inverted(old: Stacks) -> Stacks:
         return {
-            name: _roots(config, stack.root, statistics[name], old[name])
+            name: _roots(config, stack.root, statistics[name], least, old[name])
             for name, stack in stacks.items()
         }
 
@@ -207,8 +211,10 @@ def _every(
     return jax.lax.cond(count % interval == 0, compute, lambda kept: kept, old)
 
 
-def _roots(config: ShampooConfig, p: int, statistics: jax.Array, old: jax.Array) -> jax.Array:
-    root, residual = inverse_root(statistics, p, config.matrix_epsilon)
+def _roots(
+    config: ShampooConfig, p: int, statistics: jax.Array, least: jax.Array, old: jax.Array
+) -> jax.Array:
+    root, residual = inverse_root(statistics, p, config.matrix_epsilon, least=least)
     # A comparison with NaN is false.
     good = residual < config.inverse_failure_threshold
     return jnp.where(good[:, None, None], root, old)
