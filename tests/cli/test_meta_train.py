@@ -103,7 +103,8 @@ def test_stages_starts_and_selection(tmp_path: Path) -> None:
     assert len(first) == 64  # the second stage starts from what the first made
     entry = add(result.folder, tmp_path / "zoo", "mine", licence="mit")
     card = (entry.folder / "card.toml").read_text()
-    assert "recipe two; phase 1: 12 iterations" in card and 'licence = "mit"' in card
+    assert "recipe two; phase 1: 12 iterations" in card and "seed 0; from random weights;" in card
+    assert 'licence = "mit"' in card
     evaluation = {"aggregate": [dict.fromkeys(("metric", "split", "optimizer", "value"), "x")]}
     with pytest.raises(UsageError, match="this is no evaluation"):
         add(result.folder, tmp_path / "zoo", "other", evaluation=evaluation)
