@@ -3,8 +3,8 @@
     CELO_DATA_DIR=... python benchmarks/laptop.py [--seeds 0,1,2,3,4] [--output DIR] [--recipe R]
 
 Meta-trains a recipe once a seed (DIR/laptop-SEED), then trains four tasks with each result and with
-Adam (DIR/evaluation), and prints every seed, whatever it came to. All of it goes on where it
-stopped. `--train-only` leaves the second half out, so that seeds may run side by side, each pinned
+Adam (DIR/evaluation), and prints every seed, whatever it came to, beside the weights that the
+first one started from. All of it goes on where it stopped. `--train-only` leaves the second half out, so that seeds may run side by side, each pinned
 to a core, on one DIR. Needs MNIST, Fashion-MNIST and CIFAR-10; run it on a quiet machine if the
 minutes are to mean anything.
 
@@ -26,6 +26,10 @@ import celo
 from celo.evaluation.compilation import enable_compilation_cache
 from celo.evaluation.scores import ScoreOptions, final_loss_score, judge, select
 from celo.files import write_atomically
+from celo.metatrain.config import text_with_weights
+from celo.metatrain.plan import make_plan, read_recipe_file
+from celo.metatrain.plan import recipe as recipe_of
+from celo.metatrain.stage import initial_theta, open_stage
 from celo.metrics.resampling import iqm
 
 RATES = ("3e-4", "1e-3", "3e-3", "1e-2", "3e-2")
@@ -60,8 +64,17 @@ def main() -> None:
     adam = np.array([grid[point, task] for task, point in enumerate(best)])
     rates = [RATES[point] for point in best]
     print_row("tuned Adam", adam, "rates " + ", ".join(rates))
+    start = final_losses(start_of(arguments.recipe, arguments.output), runs)
+    scores = np.vectorize(final_loss_score)(adam, start)
+    print_row("the start", start, f"IQM {iqm(scores.ravel()):.3f}, before any meta-training")
     above = 0
-    table = {"tasks": TASKS, "adam": adam.tolist(), "rates": rates, "seeds": {}}
+    table = {
+        "tasks": TASKS,
+        "adam": adam.tolist(),
+        "rates": rates,
+        "start": start.tolist(),
+        "seeds": {},
+    }
     for seed, folder in folders.items():
         own = final_losses(f"celo@{folder}", runs)
         scores = np.vectorize(final_loss_score)(adam, own)
@@ -74,6 +87,16 @@ def main() -> None:
     print(f"IQM above 1 for {above} of {len(folders)} seeds")
     text = json.dumps(table, indent=2)
     write_atomically(arguments.output / "laptop.json", lambda file: file.write(text.encode()))
+
+
+def start_of(name: str, folder: Path) -> str:
+    """The optimizer that the first seed's meta-training starts from, as text."""
+    found = read_recipe_file(Path(name)) if Path(name).exists() else recipe_of(name)
+    stage = open_stage(make_plan(recipe=found, seed=0).stages[0].config)
+    path = folder / "start.safetensors"
+    theta = initial_theta(stage, None).theta
+    celo.save(theta, path, optimizer=stage.subject.found.record.name, overwrite=True)
+    return text_with_weights(stage.config, str(path))
 
 
 def meta_train(recipe: str, seed: int, folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Does meta-training learn? Phase 1 of a recipe from three initial thetas, and standing still.
 
-    CELO_DATA_DIR=... python benchmarks/learning.py [--output DIR] [--recipe celo-laptop]
+    CELO_DATA_DIR=... python benchmarks/learning.py [--output DIR] [--recipe R] [--start momentum]
 
-Prints the mean meta-loss over the outer iterations 251-300 and over the last 50 up to the
+Random weights by default, whatever the recipe starts from; `--start momentum` is a hand-made
+optimizer, which is good before anything is learned. Prints the mean meta-loss over the outer iterations 251-300 and over the last 50 up to the
 1,000th, for each initial theta, no choice among them, and the first figure of the same runs with
 `outer_lr = 0`. ln 10 = 2.303 is an optimizer that does nothing. Resumable.
 """
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2", help="of the initial thetas")
     parser.add_argument("--output", type=Path, default=Path("celo-runs/learning"))
     parser.add_argument("--recipe", default="celo-laptop", help="name or file")
+    parser.add_argument("--start", default="random", help="random, or momentum")
     arguments = parser.parse_args()
     enable_compilation_cache()
     path = Path(arguments.recipe)
@@ -37,10 +39,12 @@ def main() -> None:
     for title, rate, until in (("learning", None, LATE), ("standing still", 0.0, EARLY)):
         program: Program | None = None
         for seed in seeds:
-            plan = make_plan(recipe=chosen, phase=1, restarts=1, seed=seed, outer_lr=rate)
+            plan = make_plan(
+                recipe=chosen, phase=1, restarts=1, seed=seed, outer_lr=rate, start=arguments.start
+            )
             stage = open_stage(plan.stages[0].config)
             program = program or compile_stage(stage)
-            folder = arguments.output / f"{title.replace(' ', '-')}-{seed}"
+            folder = arguments.output / f"{arguments.start}-{title.replace(' ', '-')}-{seed}"
             train(stage, initial_theta(stage, None), program, folder, until=until)
             rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
             early = mean_loss(rows, EARLY)
