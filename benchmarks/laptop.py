@@ -4,9 +4,9 @@
 
 Meta-trains a recipe once a seed (DIR/laptop-SEED), then trains four tasks with each result and with
 Adam (DIR/evaluation), and prints every seed, whatever it came to, beside the weights that the
-first one started from. All of it goes on where it stopped. `--train-only` leaves the second half out, so that seeds may run side by side, each pinned
-to a core, on one DIR. Needs MNIST, Fashion-MNIST and CIFAR-10; run it on a quiet machine if the
-minutes are to mean anything.
+first one started from. All of it goes on where it stopped. `--train-only` leaves the second half
+out, so that seeds may run side by side, each pinned to a core, on one DIR. Needs MNIST,
+Fashion-MNIST and CIFAR-10; run it on a quiet machine if the minutes are to mean anything.
 
 The score of a run is Adam's final training loss over its own, for the same task and seed, Adam at
 the rate with the best mean over the seeds; the IQM is over all tasks and seeds.

@@ -3,9 +3,10 @@
     CELO_DATA_DIR=... python benchmarks/learning.py [--output DIR] [--recipe R] [--start momentum]
 
 Random weights by default, whatever the recipe starts from; `--start momentum` is a hand-made
-optimizer, which is good before anything is learned. Prints the mean meta-loss over the outer iterations 251-300 and over the last 50 up to the
-1,000th, for each initial theta, no choice among them, and the first figure of the same runs with
-`outer_lr = 0`. ln 10 = 2.303 is an optimizer that does nothing. Resumable.
+optimizer, which is good before anything is learned. Prints the mean meta-loss over the outer
+iterations 251-300 and over the last 50 up to the 1,000th, for each initial theta, no choice among
+them, and the first figure of the same runs with `outer_lr = 0`. ln 10 = 2.303 is an optimizer that
+does nothing. Resumable.
 """
 
 from __future__ import annotations
