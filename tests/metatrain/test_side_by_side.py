@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from celo.errors import CeloError, InterruptedRunError, UsageError
+from celo.metatrain.checkpoints import read_checkpoint
 from celo.metatrain.plan import make_plan
 from celo.metatrain.run import DivergedError, Habits
 from celo.metatrain.side_by_side import SideBySide, shares
@@ -31,11 +32,20 @@ def test_a_start_survives_the_journey(tmp_path: Path) -> None:
         assert start_from_json(start_to_json(start)) == start
 
 
-def test_workers_same_numbers_then_interrupted_refused_and_killed(
-    small: Small, tmp_path: Path
-) -> None:
+class Interrupting(Telling):
+    """Interrupts this process, once it is asked to, when something goes on."""
+
+    interrupts = False
+
+    def advanced(self, iteration: int, until: int, row: Any) -> None:
+        if self.interrupts:
+            self.interrupts = False
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_workers_same_numbers_then_interrupted_and_killed(small: Small, tmp_path: Path) -> None:
     [plan] = make_plan(**{**SMALL, "iterations": 10**6}, restarts=2).stages
-    observer, logged = Telling(), []
+    observer, logged = Interrupting(), []
     habits = Habits(loggers=(lambda iteration, row: logged.append(iteration),))
     with SideBySide(habits, observer, 2) as runner:
         starts = starts_of(plan, [None], tmp_path / "stage")
@@ -52,15 +62,21 @@ def test_workers_same_numbers_then_interrupted_refused_and_killed(
         assert sorted(logged) == [5, 5, 10, 10]
         assert any(m.startswith("start 1: compiled in") for m in observer.messages)
 
-        with pytest.raises(UsageError, match="random:3 is no file of weights"):
-            runner.run(starts_of(plan, ["random:3", None], tmp_path / "stage"), 20)
-
-        timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-        timer.start()
+        observer.interrupts = True
         with pytest.raises(InterruptedRunError, match="what was done is safe in .*stage"):
             runner.run(starts, None)
-        assert (first.folder / "checkpoints").exists()
+        checkpoint, _ = read_checkpoint(first.folder)
+        assert checkpoint is not None and checkpoint.iteration > 10
 
         os.kill(runner._workers[1]._process.pid, signal.SIGKILL)
         with pytest.raises(CeloError, match=r"start \d ended before its time \(exit code -9\)"):
             runner.run(starts, None)
+
+
+def test_what_is_refused_there_is_refused_here(tmp_path: Path) -> None:
+    [plan] = make_plan(**SMALL).stages
+    with (
+        SideBySide(Habits(), Telling(), 1) as runner,
+        pytest.raises(UsageError, match="random:3 is no file of weights"),
+    ):
+        runner.run(starts_of(plan, ["random:3"], tmp_path), None)
