@@ -266,6 +266,7 @@ def meta_train(
     checkpoint_minutes: float = 5.0,
     loggers: Sequence[str] = (),
     devices: int | None = 1,
+    workers: int = 1,
     observer: Observer | None = None,
     **settings: Any,
 ) -> MetaTrainResult:
@@ -286,6 +287,8 @@ def meta_train(
       checkpoint_minutes: minutes between checkpoints.
       loggers: names of loggers that get the metrics, besides the log in the folder.
       devices: among how many devices particles are spread; None means all.
+      workers: processes that run starts, and the evaluations of the choice of weights, side by
+        side; 0 means one a core on a CPU. Numbers do not depend on it.
       observer: hears how it goes (`celo.metatrain.run.Observer`).
       **settings: fields of `celo.metatrain.config.StageConfig` and `StagePlan`, for all stages:
         `suite`, `iterations`, `outer_lr`, `sigma`, `particles`, `seed`, ...
@@ -321,15 +324,29 @@ def meta_train(
         checkpoint_s=60 * checkpoint_minutes,
         loggers=loggers,
         devices=devices,
+        workers=workers,
         observer=observer,
     )
 
 
 def _evaluate_weights(
-    texts: Sequence[str], tasks: Sequence[str], steps: int, seeds: Sequence[int], output: Path
+    texts: Sequence[str],
+    tasks: Sequence[str],
+    steps: int,
+    seeds: Sequence[int],
+    output: Path,
+    workers: int = 1,
 ) -> dict[str, dict[str, float]]:
     """Mean final training loss of optimizers: text -> task -> loss; infinite where one diverged."""
-    result = evaluate(texts, tasks=tasks, steps=steps, seeds=seeds, output=output, reference=None)
+    result = evaluate(
+        texts,
+        tasks=tasks,
+        steps=steps,
+        seeds=seeds,
+        output=output,
+        reference=None,
+        workers=workers,
+    )
     losses: dict[str, dict[str, list[float]]] = {text: {} for text in texts}
     names = {find(text)[0].text: text for text in texts}
     for cell in result.cells:

@@ -32,8 +32,10 @@ _SETTINGS: tuple[tuple[str, Any, str], ...] = (
     ("late-weight", float, "How much more the end of an unroll weighs.  [default: 0]"),
     ("patience", int, "Stop after so many non-finite meta-gradients in a row.  [default: 20]"),
     ("log-every", int, "Outer iterations of a line of the log.  [default: 10]"),
+    ("start", str, "random, or momentum: from a hand-made optimizer.  [default: random]"),
     ("restarts", int, "Initial thetas, the better half of which goes on.  [default: 1]"),
     ("rung", int, "Outer iterations before the first choice among them.  [default: 150]"),
+    ("finalists", int, "Initial thetas that run to the end.  [default: 1]"),
     ("keep-every", int, "Keep the weights every so many outer iterations."),
     ("data", str, "`synthetic`, or SET=SOURCE,...; results are labelled so."),
     ("seed", int, "Of everything random.  [default: 0]"),
@@ -70,6 +72,12 @@ def _settings(command: Any) -> Any:
 @click.option("--log-to", "loggers", multiple=True, help="tensorboard, wandb, ...; repeatable.")
 @click.option("--devices", type=int, default=1, show_default=True, help="0 means all.")
 @click.option(
+    "--workers",
+    type=int,
+    default=0,
+    help="Processes that run starts side by side.  [default: one a core, on a CPU]",
+)
+@click.option(
     "--distributed",
     is_flag=True,
     help="Join the processes of jax.distributed; implies --devices 0.",
@@ -88,6 +96,7 @@ def command(
     checkpoint_minutes: float,
     loggers: tuple[str, ...],
     devices: int,
+    workers: int,
     distributed: bool,
     dry_run: bool,
     format_: str,
@@ -138,6 +147,7 @@ def command(
             checkpoint_minutes=checkpoint_minutes,
             loggers=loggers,
             devices=devices or None,
+            workers=workers,
             observer=observer,
             **given,
         )

@@ -19,6 +19,7 @@ from celo.spec import OptimizerSpec
 
 Schedule = Literal["constant", "cosine"]
 Law = Literal["log-uniform", "uniform"]
+StartKind = Literal["random", "momentum"]
 
 LARGEST_SEED = 2**31 - 1
 
@@ -50,6 +51,9 @@ class StageConfig:
         step at fraction x of an unroll has the weight (1 + w x^3) / (1 + w / 4).
       balance: divide the meta-losses of a family by its loss at the start, so that families whose
         losses are small (autoencoders) count as much as classifiers.
+      start: what a first phase starts from where no weights are given: random weights, or weights
+        that make steps along normalised momentum, a hand-made optimizer (plugins that offer it
+        have a method `momentum_start(key)`).
       published: as the published code does it: frozen weights are perturbed and decayed and only
         their gradient is masked, PES credits the last loss of an unroll to the last perturbation
         alone, non-finite entries of a meta-gradient are zeros, some sets are trained on 1 %.
@@ -79,6 +83,7 @@ class StageConfig:
     sigma_end: float | None = None
     late_weight: float = 0.0
     balance: bool = False
+    start: StartKind = "random"
     published: bool = False
     patience: int = 20
     log_every: int = 10
@@ -99,6 +104,7 @@ class StageConfig:
         for name, choices in (
             ("outer_schedule", get_args(Schedule)),
             ("unroll_law", get_args(Law)),
+            ("start", get_args(StartKind)),
         ):
             value = getattr(self, name)
             if value not in choices:

@@ -50,10 +50,15 @@ def _stage(plan: StagePlan, init: str | None, number: int) -> dict[str, Any]:
         + (f" (data: {', '.join(labels)})" if labels else ""),
         "missing": "; ".join(f"{name}: {why}" for name, why in stage.missing.items()),
         "trained": f"{trained:,} of {sum(sizes):,} weights",
-        "work": f"{config.iterations:,} iterations of {steps:,.0f} inner steps"
-        + (f", {plan.restarts} starts, halved from iteration {plan.rung} on" * (plan.restarts > 1)),
+        "work": f"{config.iterations:,} iterations of {steps:,.0f} inner steps" + _starts(plan),
         "settings": ", ".join(f"{k} {v}" for k, v in settings.items()),
     }
+
+
+def _starts(plan: StagePlan) -> str:
+    if plan.restarts <= plan.finalists:
+        return f", {plan.restarts} starts" if plan.restarts > 1 else ""
+    return f", {plan.restarts} starts, halved from iteration {plan.rung} on to {plan.finalists}"
 
 
 class _Count:

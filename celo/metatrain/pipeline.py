@@ -9,6 +9,7 @@ RUN/summary.json               losses, cost, which weights were chosen and why
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -20,20 +21,22 @@ from celo.errors import UsageError
 from celo.files import write_atomically
 from celo.metatrain.checkpoints import write_errors
 from celo.metatrain.config import text_with_weights
-from celo.metatrain.plan import MetaTrainPlan, Selection, StagePlan, start_config
+from celo.metatrain.plan import MetaTrainPlan, Selection
 from celo.metatrain.processes import is_leader
-from celo.metatrain.program import Program
 from celo.metatrain.run import (
     WEIGHTS_FILE,
-    DivergedError,
     Habits,
     Observer,
     Outcome,
     SilentObserver,
     fix_identity,
-    train,
 )
-from celo.metatrain.stage import Stage, compile_stage, initial_theta, open_stage
+from celo.metatrain.side_by_side import SideBySide
+from celo.metatrain.stage import open_stage
+from celo.metatrain.starts import LocalRunner, Runner, compete, starts_of
+
+Line = tuple[Outcome, ...]
+"""What one finalist has come to in each stage."""
 
 Evaluate = Callable[[Sequence[str], Selection, Path], Mapping[str, Mapping[str, float]]]
 """(texts of optimizers, tasks, run folder) -> text -> task -> mean final loss over the seeds."""
@@ -67,6 +70,7 @@ def run_plan(
     observer: Observer | None = None,
     evaluate: Evaluate | None = None,
     devices: Sequence[Any] | None = None,
+    workers: int = 1,
 ) -> MetaTrainResult:
     """Runs a plan, or goes on with it.
 
@@ -76,6 +80,7 @@ def run_plan(
       observer: hears how it goes.
       evaluate: needed by plans that choose weights on selection tasks.
       devices: particles are spread over them; None means one.
+      workers: processes that run starts of a stage side by side; each has its share of the cores.
 
     Raises:
       CeloError: see `celo.metatrain.stage` and `celo.metatrain.run.train`.
@@ -85,147 +90,88 @@ def run_plan(
     if plan.selection is not None and evaluate is None:
         raise UsageError("this recipe chooses weights on selection tasks: pass evaluate")
     if plan.single:
-        runner = _StageRunner(plan.stages[0], plan.init, habits, observer, devices)
-        outcome = runner.run_start(0, plan.output, None)
-        return _finish(plan, [outcome], outcome.seconds, outcome, "last", {})
+        starts = starts_of(plan.stages[0], [plan.init], plan.output)
+        own = replace(habits, keep_every=plan.stages[0].keep_every or habits.keep_every)
+        found, seconds = compete(
+            plan.stages[0], starts, LocalRunner(own, observer, devices), observer
+        )
+        return _finish(plan, (found[0],), seconds, "last", {})
     fix_identity(plan.output / "plan", _plan_identity(plan))
-    init, outcomes, seconds = plan.init, [], 0.0
+    lines: list[Line] = [()]
+    total = 0.0
     for number, stage in enumerate(plan.stages, 1):
         observer.told(
             f"stage {number} of {len(plan.stages)}: {stage.config.plugin} phase "
             f"{stage.config.phase}, {stage.config.iterations} iterations"
         )
-        runner = _StageRunner(stage, init, habits, observer, devices)
-        outcome = runner.run(plan.output / f"stage-{number}")
-        outcomes.append(outcome)
-        seconds += runner.seconds
-        init = str(outcome.folder / WEIGHTS_FILE)
-    last, chosen, scores = outcomes[-1], "last", {}
+        inits = [str(line[-1].folder / WEIGHTS_FILE) if line else plan.init for line in lines]
+        starts = starts_of(stage, inits, plan.output / f"stage-{number}")
+        own = replace(habits, keep_every=stage.keep_every or habits.keep_every)
+        with _runner(own, observer, devices, workers, len(starts)) as runner:
+            found, seconds = compete(stage, starts, runner, observer)
+        total += seconds
+        lines = [(*lines[n % len(lines)], outcome) for n, outcome in sorted(found.items())]
     if plan.selection is not None and evaluate is not None:
-        chosen, scores = _choose(plan, plan.selection, last, evaluate, observer)
-    return _finish(plan, outcomes, seconds, last, chosen, scores)
+        line, chosen, scores = _choose(plan, plan.selection, lines, evaluate, observer)
+    else:
+        line, chosen, scores = min(lines, key=lambda line: line[-1].loss), "last", {}
+    return _finish(plan, line, total, chosen, scores)
 
 
-class _StageRunner:
-    """A stage with all its starts; the program is compiled once."""
-
-    def __init__(
-        self,
-        plan: StagePlan,
-        init: str | None,
-        habits: Habits,
-        observer: Observer,
-        devices: Sequence[Any] | None,
-    ):
-        self.seconds = 0.0
-        self._plan = plan
-        self._init = init
-        self._habits = replace(habits, keep_every=plan.keep_every or habits.keep_every)
-        self._observer = observer
-        self._devices = devices
-        self._stage: Stage | None = None
-        self._program: Program | None = None
-
-    def run(self, folder: Path) -> Outcome:
-        if self._plan.restarts == 1:
-            outcome = self.run_start(0, folder, None)
-            self.seconds = outcome.seconds
-            return outcome
-        alive = list(range(self._plan.restarts))
-        spent: dict[int, float] = {}
-        until = self._plan.rung
-        while True:
-            last = len(alive) == 1
-            results = {
-                n: self._attempt(n, folder / f"start-{n}", None if last else until) for n in alive
-            }
-            spent |= {n: outcome.seconds for n, outcome in results.items() if outcome is not None}
-            if last:
-                [outcome] = results.values()
-                if outcome is None:
-                    raise DivergedError(
-                        f"every start of {folder} ended in non-finite meta-gradients",
-                        hint="try a smaller --outer-lr or --sigma",
-                    )
-                self.seconds = sum(spent.values())
-                return outcome
-            losses = {n: math.inf if o is None else o.loss for n, o in results.items()}
-            ranked = sorted(alive, key=lambda n: (math.isnan(losses[n]), losses[n]))
-            alive = sorted(ranked[: (len(alive) + 1) // 2])
-            self._observer.told(
-                f"after {until} iterations: "
-                + ", ".join(f"start {n} {losses[n]:.4f}" for n in sorted(losses))
-                + f"; going on with {', '.join(map(str, alive))}"
-            )
-            until *= 2
-
-    def run_start(self, number: int, folder: Path, until: int | None) -> Outcome:
-        """One start, up to an iteration or to the end."""
-        stage = open_stage(start_config(self._plan, number))
-        initial = initial_theta(stage, self._init)
-        self._observer.told(f"{stage.subject.found.record.name} {initial.note}")
-        if self._program is None:
-            for name, reason in stage.missing.items():
-                self._observer.told(f"left out {name}: {reason}")
-            self._program = compile_stage(stage, self._devices)
-            self._observer.told(
-                f"compiled in {self._program.compile_s:.1f} s, "
-                f"{self._program.memory_bytes / 1e6:.0f} MB, "
-                f"{self._program.inner_steps:.0f} inner steps an iteration on "
-                f"{', '.join(self._program.families)}"
-            )
-        return train(
-            stage,
-            initial,
-            self._program,
-            folder,
-            until=until,
-            habits=self._habits,
-            observer=self._observer,
-        )
-
-    def _attempt(self, number: int, folder: Path, until: int | None) -> Outcome | None:
-        try:
-            return self.run_start(number, folder, until)
-        except DivergedError as error:
-            self._observer.told(f"start {number}: {error.message}")
-            return None
+def _runner(
+    habits: Habits,
+    observer: Observer,
+    devices: Sequence[Any] | None,
+    workers: int,
+    starts: int,
+) -> contextlib.AbstractContextManager[Runner]:
+    """What runs the starts of a stage: this process, or several others."""
+    # Evaluations meanwhile need a process that waits for them.
+    if min(workers, starts) == 1 or habits.callback is not None:
+        return contextlib.nullcontext(LocalRunner(habits, observer, devices))
+    return SideBySide(habits, observer, min(workers, starts))
 
 
 def _choose(
     plan: MetaTrainPlan,
     selection: Selection,
-    last: Outcome,
+    lines: Sequence[Line],
     evaluate: Evaluate,
     observer: Observer,
-) -> tuple[str, dict[str, float]]:
-    """The file of the weights with the best final losses, and the score of each."""
-    kept = sorted((last.folder / "thetas").glob("*.safetensors"))
-    files = [*kept, last.folder / WEIGHTS_FILE]
-    texts = {text_with_weights(plan.stages[-1].config, str(path)): path for path in files}
-    losses = evaluate(list(texts), selection, plan.output / "selection")
+) -> tuple[Line, str, dict[str, float]]:
+    """The file of the weights with the best final losses, whose line it is, and all scores."""
+    of: dict[str, Line] = {}
+    for line in lines:
+        folder = line[-1].folder
+        last = folder / WEIGHTS_FILE
+        kept = sorted((folder / "thetas").glob("*.safetensors"))
+        files = [path for path in kept if path.read_bytes() != last.read_bytes()]
+        of |= {str(path.relative_to(plan.output)): line for path in [*files, last]}
+    config = plan.stages[-1].config
+    texts = {path: text_with_weights(config, str(plan.output / path)) for path in of}
+    losses = evaluate(list(texts.values()), selection, plan.output / "selection")
     # The mean of logarithms: a task with large losses has no larger say.
     scores = {
-        str(path.relative_to(plan.output)): sum(
+        path: sum(
             math.log(max(loss, 1e-12)) if math.isfinite(loss) else math.inf
             for loss in losses[text].values()
         )
         / len(losses[text])
-        for text, path in texts.items()
+        for path, text in texts.items()
     }
     best = min(scores, key=lambda path: scores[path])
     observer.told(f"chosen by final loss on {', '.join(selection.tasks)}: {best}")
-    return best, scores
+    return of[best], best, scores
 
 
 def _finish(
     plan: MetaTrainPlan,
-    outcomes: Sequence[Outcome],
+    line: Line,
     seconds: float,
-    last: Outcome,
     chosen: str,
     scores: Mapping[str, float],
 ) -> MetaTrainResult:
+    last = line[-1]
     weights, theta = plan.output / WEIGHTS_FILE, last.theta
     source = last.folder / WEIGHTS_FILE if chosen == "last" else plan.output / chosen
     if source != weights and is_leader():
@@ -242,24 +188,24 @@ def _finish(
         "schema": 1,
         "recipe": plan.name,
         "stages": [asdict(stage) for stage in plan.stages],
-        "losses": [outcome.loss for outcome in outcomes],
-        "iterations": [outcome.iterations for outcome in outcomes],
-        "non_finite": [outcome.non_finite for outcome in outcomes],
-        "runs": [str(outcome.folder.relative_to(plan.output)) for outcome in outcomes],
+        "losses": [outcome.loss for outcome in line],
+        "iterations": [outcome.iterations for outcome in line],
+        "non_finite": [outcome.non_finite for outcome in line],
+        "runs": [str(outcome.folder.relative_to(plan.output)) for outcome in line],
         "device_hours": round(seconds / 3600, 4),
         "chosen": chosen,
         "selection": dict(scores),
     }
     if not is_leader():
-        return MetaTrainResult(plan.output, weights, theta, _losses(outcomes), seconds, chosen)
+        return MetaTrainResult(plan.output, weights, theta, _losses(line), seconds, chosen)
     with write_errors(plan.output):
         text = json.dumps(summary, indent=2)
         write_atomically(plan.output / "summary.json", lambda file: file.write(text.encode()))
-    return MetaTrainResult(plan.output, weights, theta, _losses(outcomes), seconds, chosen)
+    return MetaTrainResult(plan.output, weights, theta, _losses(line), seconds, chosen)
 
 
-def _losses(outcomes: Sequence[Outcome]) -> tuple[float, ...]:
-    return tuple(outcome.loss for outcome in outcomes)
+def _losses(line: Line) -> tuple[float, ...]:
+    return tuple(outcome.loss for outcome in line)
 
 
 def _plan_identity(plan: MetaTrainPlan) -> dict[str, Any]:

@@ -23,18 +23,21 @@ class StagePlan:
     Attributes:
       config: of the stage; its seed is that of the first start.
       restarts: initial thetas; the better half goes on at `rung` iterations, the better half of
-        these at twice as many, and so on until one is left.
+        these at twice as many, and so on until as many as `finalists` are left. A stage after one
+        with several finalists has at least one start for each of them.
       rung: outer iterations before the first choice.
+      finalists: starts that run to the end.
       keep_every: outer iterations between weights that are kept for the choice at the end.
     """
 
     config: StageConfig
     restarts: int = 1
     rung: int = 150
+    finalists: int = 1
     keep_every: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("restarts", "rung"):
+        for name in ("restarts", "rung", "finalists"):
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name} must be at least 1, got {getattr(self, name)}")
         if self.keep_every is not None and self.keep_every < 1:
@@ -242,7 +245,7 @@ def start_config(plan: StagePlan, number: int) -> StageConfig:
 
 
 def _known() -> set[str]:
-    return {*_STAGE_SETTINGS, "restarts", "rung", "keep_every"}
+    return {*_STAGE_SETTINGS, "restarts", "rung", "finalists", "keep_every"}
 
 
 def _phases(

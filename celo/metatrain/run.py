@@ -144,7 +144,7 @@ def train(
     )
     fix_identity(folder, {**stage.identity(), "init": initial.content})
     session.begin(initial)
-    with _signals() as signalled:
+    with signals() as signalled:
         while session.iteration < session.until:
             session.advance()
             if agreed(signalled() or (should_stop is not None and should_stop())):
@@ -366,7 +366,7 @@ def last_loss(rows: list[dict[str, Any]], iterations: int = 50) -> float:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
+def signals() -> Iterator[Callable[[], bool]]:
     """Turns SIGINT and SIGTERM into a question; the second one ends the process at once."""
     came = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -127,12 +127,12 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
     Args:
       stage: whose seed random weights are drawn with.
       init: what stands behind `@` of an optimizer (a zoo id, a file, a run folder), or None: random
-        weights in a first phase; in a later one the zoo's for what is frozen, random ones for the
-        rest.
+        weights in a first phase, or what its setting `start` says; in a later one the zoo's for
+        what is frozen, random ones for the rest.
 
     Raises:
       WeightsError: they are another optimizer's (names the leaves), damaged, or missing.
-      UsageError: a later phase of an optimizer that has no weights.
+      UsageError: a later phase of an optimizer that has no weights, or a start it does not know.
     """
     record, spec = stage.subject.found.record, stage.subject.spec
     fresh = stage.lopt.init(jax.random.PRNGKey(stage.config.seed))
@@ -141,6 +141,8 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
         theta = theta_from_tree(stage.lopt, weights.tree)
         return Initial(theta, f"starts from {weights.label} ({weights.path})", weights.content_hash)
     if stage.config.phase == min((p.number for p in record.phases), default=stage.config.phase):
+        if stage.config.start == "momentum":
+            return _momentum_start(stage)
         note = f"starts from random weights (seed {stage.config.seed})"
         return Initial(fresh, note, f"random:{stage.config.seed}")
     earlier = stage.config.phase - 1
@@ -163,6 +165,18 @@ def initial_theta(stage: Stage, init: str | None) -> Initial:
     names = ", ".join(stage.subject.phase.frozen)
     note = f"starts from {names} of {weights.label} ({weights.path}); the rest is fresh"
     return Initial(stage.part.join(trained, frozen), note, f"{weights.content_hash}:frozen")
+
+
+def _momentum_start(stage: Stage) -> Initial:
+    make = getattr(stage.lopt, "momentum_start", None)
+    if make is None:
+        raise UsageError(
+            f"{stage.subject.found.record.name!r} knows no start from momentum",
+            hint="leave --start out: random weights",
+        )
+    seed = stage.config.seed
+    note = f"starts from weights that follow normalised momentum (seed {seed})"
+    return Initial(make(jax.random.PRNGKey(seed)), note, f"momentum:{seed}")
 
 
 def compile_stage(

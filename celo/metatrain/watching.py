@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from celo.metatrain.plan import MetaTrainPlan, Selection
 from celo.metatrain.run import Habits, Observer, SilentObserver
 
 EvaluateWeights = Callable[
-    [Sequence[str], Sequence[str], int, Sequence[int], Path], Mapping[str, Mapping[str, float]]
+    [Sequence[str], Sequence[str], int, Sequence[int], Path, int],
+    Mapping[str, Mapping[str, float]],
 ]
-"""(texts of optimizers, tasks, steps, seeds, run folder) -> text -> task -> final loss."""
+"""(texts of optimizers, tasks, steps, seeds, folder, workers) -> text -> task -> final loss."""
 
 EVALUATIONS_FILE = "evaluations.jsonl"
 
@@ -33,6 +35,7 @@ def watched(
     checkpoint_s: float = 300.0,
     loggers: Sequence[str] = (),
     devices: int | None = 1,
+    workers: int = 1,
     observer: Observer | None = None,
 ) -> MetaTrainResult:
     """Runs a plan; see `celo.api.meta_train`.
@@ -50,11 +53,14 @@ def watched(
         )
     if evaluate_every is not None and evaluate_every < 1:
         raise UsageError(f"--eval-every must be at least 1, got {evaluate_every}")
+    if workers < 0:
+        raise UsageError(f"--workers must be at least 0, got {workers}")
     if evaluate_suite is not None:
         callback = _evaluation(evaluate, evaluate_suite, observer)
     chosen = None
     if devices != 1:
         chosen = _devices(devices)
+    workers = _workers(workers, devices)
     opened = [_open_logger(name, plan) for name in loggers]
     habits = Habits(
         checkpoint_s=checkpoint_s,
@@ -66,10 +72,18 @@ def watched(
     def select(
         texts: Sequence[str], selection: Selection, folder: Path
     ) -> Mapping[str, Mapping[str, float]]:
-        return evaluate(texts, selection.tasks, selection.steps, selection.seeds, folder)
+        settings = (selection.tasks, selection.steps, selection.seeds, folder)
+        return evaluate(texts, *settings, workers)
 
     try:
-        return run_plan(plan, habits=habits, observer=observer, evaluate=select, devices=chosen)
+        return run_plan(
+            plan,
+            habits=habits,
+            observer=observer,
+            evaluate=select,
+            devices=chosen,
+            workers=workers,
+        )
     finally:
         for logger, _ in opened:
             logger.close()
@@ -84,7 +98,7 @@ def _evaluation(
         config = StageConfig.from_json(_config_of(weights.parent))
         text = text_with_weights(config, str(weights))
         folder = weights.parent / "evaluations" / f"{iteration:09d}"
-        losses = evaluate([text], suite.tasks, suite.steps, (0,), folder)[text]
+        losses = evaluate([text], suite.tasks, suite.steps, (0,), folder, 1)[text]
         line = {"iteration": iteration, "suite": suite.name, "final_loss": dict(losses)}
         with write_errors(weights.parent):
             path = weights.parent / EVALUATIONS_FILE
@@ -99,6 +113,19 @@ def _evaluation(
 def _config_of(run: Path) -> dict[str, Any]:
     """The configuration of the run that is under way."""
     return json.loads((run / "run.json").read_bytes())["config"]
+
+
+def _workers(asked: int, devices: int | None) -> int:
+    """How many processes run starts; 0 is a choice: the cores of a CPU, or one."""
+    import jax
+
+    if devices != 1 or jax.process_count() > 1:
+        return 1
+    if asked:
+        return asked
+    if jax.default_backend() != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def _devices(count: int | None) -> list[Any]:

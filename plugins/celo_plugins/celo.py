@@ -7,6 +7,7 @@ meta-training that learns the network, the scheduler runs but its output is not 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ from celo.lopt.features import BLOCK_WIDTHS
 from celo.lopt.perparam_mlp import interpolate, mlp_weights
 from celo.lopt.scheduled import Schedule, ScheduledLopt, ScheduledOptimizer, ScheduledState
 from celo.lopt.scheduled_mlp import MLP_DECAYS, mlp_steps
-from celo.protocol import MetaParams, Params
+from celo.protocol import MetaParams, Params, PRNGKey
 from celo_plugins.schedule import SCHEDULER_INPUTS, loss_schedule
 
 
@@ -41,6 +42,15 @@ class CeloConfig:
 
 _FROZEN = {1: ["lstm_init_state", "rnn_params"], 2: ["ff_mod_stack"]}
 
+START_RATE = 3.0
+START_NOISE = 0.1
+# Block 5 holds the three momenta over the root of the second moment; ReLU needs both signs.
+_MOMENTUM_PATH: dict[str, dict[tuple[int, int], float]] = {
+    "w0__5": {(0, 0): 0.5, (0, 1): -0.5, (1, 0): 0.5, (1, 1): -0.5},
+    "w1": {(0, 0): 1.0, (1, 1): 1.0},
+    "w2": {(0, 0): START_RATE, (1, 0): -START_RATE},
+}
+
 
 class Celo(ScheduledLopt):
     """Celo with any weights."""
@@ -56,6 +66,23 @@ class Celo(ScheduledLopt):
     @property
     def name(self) -> str:
         return "celo-phase1" if self.config.train_phase == 1 else "celo"
+
+    def momentum_start(self, key: PRNGKey) -> MetaParams:
+        """Weights with which it is a hand-made optimizer, as a start for meta-training.
+
+        Two units of each layer pass the normalised momenta through, so that steps go along them and
+        a thousandth of `START_RATE` times a leaf's size far; all else is random and small. The
+        scheduler starts near a factor of one.
+        """
+        theta = self.init(key)
+        names = dict(theta["ff_mod_stack"]["~"])
+        weights = {name: START_NOISE * array for name, array in names.items()}
+        for name, entries in _MOMENTUM_PATH.items():
+            for place, value in entries.items():
+                weights[name] = weights[name].at[(..., *place)].add(value)
+        scheduler = {module: dict(arrays) for module, arrays in theta["rnn_params"].items()}
+        scheduler["step_size"]["b"] += math.log(10.0)
+        return {**theta, "ff_mod_stack": {"~": weights}, "rnn_params": scheduler}
 
     def opt_fn(self, theta: MetaParams, is_training: bool = False) -> CeloOptimizer:
         self.check(theta)

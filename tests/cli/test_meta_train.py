@@ -103,7 +103,8 @@ def test_stages_starts_and_selection(tmp_path: Path) -> None:
     assert len(first) == 64  # the second stage starts from what the first made
     entry = add(result.folder, tmp_path / "zoo", "mine", licence="mit")
     card = (entry.folder / "card.toml").read_text()
-    assert "recipe two; phase 1: 12 iterations" in card and 'licence = "mit"' in card
+    assert "recipe two; phase 1: 12 iterations" in card and "seed 0; from random weights;" in card
+    assert 'licence = "mit"' in card
     evaluation = {"aggregate": [dict.fromkeys(("metric", "split", "optimizer", "value"), "x")]}
     with pytest.raises(UsageError, match="this is no evaluation"):
         add(result.folder, tmp_path / "zoo", "other", evaluation=evaluation)
@@ -134,6 +135,8 @@ def test_evaluations_meanwhile_and_their_mistakes(tmp_path: Path) -> None:
             output=tmp_path / "a",
             **settings,
         )
+    with pytest.raises(UsageError, match="--workers must be at least 0, got -1"):
+        package.meta_train("learnable-sgdm", workers=-1, output=tmp_path / "a", **settings)
     with pytest.raises(UsageError, match="--devices must be from 1 to"):
         package.meta_train("learnable-sgdm", devices=99, output=tmp_path / "a", **settings)
     heard = []

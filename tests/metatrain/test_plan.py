@@ -36,6 +36,8 @@ from celo.metatrain.plan import (
         ({"seed": -1}, "--seed must be at least 0"),
         ({"restarts": 0}, "--restarts must be at least 1"),
         ({"restarts": 2, "rung": 9}, "--rung 9 chooses among the starts before the first line"),
+        ({"finalists": 0}, "--finalists must be at least 1"),
+        ({"start": "adam"}, "--start must be one of random, momentum"),
         ({"keep_every": 0}, "--keep-every must be at least 1"),
         ({"rate": 1}, "unknown setting of a meta-training: rate"),
         ({"plugin": None}, "no plugin was given"),

@@ -158,3 +158,12 @@ def test_processes_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
     with pytest.raises(UsageError, match="processes of this run cannot be joined"):
         join_processes()
+
+
+def test_a_first_phase_may_start_from_momentum() -> None:
+    stage = digits("celo", start="momentum", seed=4)
+    initial = initial_theta(stage, None)
+    assert initial.content == "momentum:4" and "follow normalised momentum" in initial.note
+    assert "ff_mod_stack" in initial.theta
+    with pytest.raises(UsageError, match="'learnable-sgdm' knows no start from momentum"):
+        initial_theta(digits("learnable-sgdm", start="momentum"), None)

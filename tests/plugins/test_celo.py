@@ -197,3 +197,25 @@ def test_misuse_is_explained_in_one_sentence(lopt: LearnedOptimizer) -> None:
             call()
         assert message in error.value.message
         assert error.value.hint or "num_steps must be" in message
+
+
+def test_momentum_start_steps_along_momentum() -> None:
+    key = jax.random.PRNGKey(0)
+    params = {"w": jax.random.normal(key, (6, 5))}
+    # Signs that stay, sizes that differ by orders of magnitude.
+    grad = {"w": jnp.sign(jax.random.normal(jax.random.PRNGKey(1), (6, 5)))}
+    grad = {"w": grad["w"] * jnp.logspace(-3, 0, 5)}
+    for lopt in (PHASE1, PHASE2):
+        optimizer = lopt.opt_fn(lopt.momentum_start(jax.random.PRNGKey(2)))
+        state = optimizer.init(params, num_steps=100)
+        for _ in range(3):
+            state = optimizer.update(state, grad, loss=jnp.float32(1.0))
+        moved = params["w"] - optimizer.get_params(state)["w"]
+        size = float(jnp.sqrt(jnp.mean(jnp.square(params["w"]))))
+        assert float(jnp.mean(jnp.sign(moved) == jnp.sign(grad["w"]))) > 0.85
+        # Three steps of about 0.003 of the leaf's size; the scheduler's factor starts near one.
+        assert 0.5 < float(jnp.mean(jnp.abs(moved))) / (3 * 0.003 * size) < 2.0
+    other = PHASE1.momentum_start(jax.random.PRNGKey(3))
+    assert not np.array_equal(
+        *(t["ff_mod_stack"]["~"]["w0__0"] for t in (other, PHASE1.init(jax.random.PRNGKey(3))))
+    )

@@ -30,7 +30,8 @@ def run(tmp_path: Path) -> Path:
         "runs": ["."],
     }
     (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "run.json").write_text(json.dumps({"tasks": ["T"], "data": {"digits": "ab"}}))
+    identity = {"tasks": ["T"], "data": {"digits": "ab"}, "init": "random:0"}
+    (folder / "run.json").write_text(json.dumps(identity))
     (folder / "log.jsonl").write_text("")
     write_safetensors(folder / "theta.safetensors", {"a": np.ones(2, np.float32)})
     return folder
@@ -84,6 +85,20 @@ def test_an_evaluation_has_its_table(run: Path, tmp_path: Path) -> None:
     entry = add(run, tmp_path / "zoo", "mine", licence="mit")
     card = (entry.folder / "card.toml").read_text()
     assert "recipe two; phase 1: 12 iterations" in card and 'licence = "mit"' in card
+
+
+@pytest.mark.parametrize(
+    ("init", "said"),
+    [
+        ("random:0", "seed 0; from random weights; meta-loss"),
+        ("momentum:0", "seed 0; from a hand-made optimizer (normalised momentum); meta-loss"),
+        ("925e3eb4b02f" + 52 * "0", "seed 0; from weights 925e3eb4b02f; meta-loss"),
+    ],
+)
+def test_the_card_says_where_it_started(run: Path, tmp_path: Path, init: str, said: str) -> None:
+    identity = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**identity, "init": init}))
+    assert said in (add(run, tmp_path / "zoo", "mine").folder / "card.toml").read_text()
 
 
 def test_the_command_wants_a_folder_and_json(tmp_path: Path) -> None:

@@ -85,8 +85,7 @@ def add(
         stages = summary["stages"]
         last = run / summary["runs"][-1]
         identity = json.loads((last / "run.json").read_bytes())
-        first = json.loads((run / summary["runs"][0] / "run.json").read_bytes())
-        identity["begins"] = str(first.get("init", "random"))
+        began = json.loads((run / summary["runs"][0] / "run.json").read_bytes())["init"]
         curves = (last / "log.jsonl").read_bytes()
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise WeightsError(
@@ -98,7 +97,7 @@ def add(
     if bad:
         raise WeightsError(f"{file.path} holds numbers that are not finite: {tree.summarize(bad)}")
     optimizer = str(file.metadata.get("optimizer", stages[-1]["config"]["plugin"]))
-    facts = _facts(name, optimizer, file, summary, identity, licence)
+    facts = _facts(name, optimizer, file, summary, identity, _start(began), licence)
     data = encode_safetensors(file.leaves, {"name": name, "optimizer": optimizer})
     card = _card(facts, optimizer, file)
     page = _page(facts, optimizer, file, curves, evaluation)
@@ -120,6 +119,7 @@ def _facts(
     file: WeightsFile,
     summary: Mapping[str, Any],
     identity: Mapping[str, Any],
+    start: str,
     licence: str,
 ) -> dict[str, str]:
     configs = [stage["config"] for stage in summary["stages"]]
@@ -127,12 +127,11 @@ def _facts(
         f"phase {c['phase']}: {iterations} iterations, {c['estimator']}, lr {c['outer_lr']:g} "
         f"{c['outer_schedule']}, sigma {c['sigma']:g}, {c['particles']} particles, "
         f"windows of {c['trunc']}, unrolls {c['unroll']}, aug {c['aug']}, suite {c['suite']}"
+        + (f", late weight {c['late_weight']:g}" if c["late_weight"] else "")
         for c, iterations in zip(configs, summary["iterations"], strict=True)
     )
     named = f"recipe {summary['recipe']}; " if summary["recipe"] else ""
     sets = ", ".join(f"{set_name} ({digest[:12]})" for set_name, digest in identity["data"].items())
-    begins = identity["begins"]
-    begins = "" if begins.startswith("random") else f"begins with the weights {begins[:12]}; "
     losses = ", ".join(f"{loss:.4f}" for loss in summary["losses"])
     return {
         "id": name,
@@ -141,12 +140,20 @@ def _facts(
         "repository": "",
         "file": FILE_NAMES[0],
         "licence": licence,
-        "recipe": f"{named}{work}; {begins}seed {configs[0]['seed']}; "
+        "recipe": f"{named}{work}; seed {configs[0]['seed']}; {start}; "
         f"meta-loss at the end {losses}; weights chosen: {summary['chosen']}",
         "data": f"tasks {', '.join(identity['tasks'])}; rows of {sets}",
         "cost": f"{summary['device_hours']:g} device-hours, compiling left out",
         "content_hash": tree.content_hash(file.leaves),
     }
+
+
+def _start(content: str) -> str:
+    """What the identity of a first stage says about its initial weights."""
+    kind, found, _ = content.partition(":")
+    if found and kind == "momentum":
+        return "from a hand-made optimizer (normalised momentum)"
+    return "from random weights" if kind == "random" else f"from weights {content[:12]}"
 
 
 def _card(facts: Mapping[str, str], optimizer: str, file: WeightsFile) -> str:
