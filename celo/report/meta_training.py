@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from celo.errors import CeloError, StoreError, UsageError
+from celo.errors import StoreError, UsageError
 from celo.report.panels import Line, Panel
 from celo.text import aligned, duration, jsonable
 
@@ -283,15 +283,9 @@ def meta_figure(panels: Sequence[Panel]) -> Figure:
 def _page(runs: Sequence[MetaRun]) -> str:
     """One HTML file that loads nothing and needs no JavaScript: the figure is part of it."""
     from celo.report.figures import encode
+    from celo.report.page import template_library
 
-    try:
-        import jinja2
-        from markupsafe import Markup as raw
-    except ImportError as error:
-        raise CeloError(
-            "the HTML report needs jinja2, which cannot be imported",
-            hint="pip install 'celo[plot]'",
-        ) from error
+    jinja2, raw = template_library()
     svg = encode([meta_figure(meta_panels(runs))], "svg").decode()
     folder = resources.files("celo.report").joinpath("templates")
     environment = jinja2.Environment(

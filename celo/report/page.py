@@ -41,6 +41,23 @@ _SECTIONS = (
 )
 
 
+def template_library() -> tuple[Any, Any]:
+    """The module jinja2, and what marks text as HTML.
+
+    Raises:
+      CeloError: the libraries of the extra `plot` are not installed.
+    """
+    try:
+        import jinja2
+        from markupsafe import Markup
+    except ImportError as error:
+        raise CeloError(
+            "the HTML report needs jinja2, which cannot be imported",
+            hint="pip install 'celo[plot]'",
+        ) from error
+    return jinja2, Markup
+
+
 def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = None) -> str:
     """The report as HTML.
 
@@ -52,14 +69,7 @@ def page(summary: Summary, panels: Sequence[Panel], sources: Sources | None = No
     Raises:
       CeloError: the libraries of the extra `plot` are not installed.
     """
-    try:
-        import jinja2
-        from markupsafe import Markup as raw
-    except ImportError as error:
-        raise CeloError(
-            "the HTML report needs jinja2, which cannot be imported",
-            hint="pip install 'celo[plot]'",
-        ) from error
+    jinja2, raw = template_library()
     further = details(summary, panels, sources)
     shown = [*headlines(summary)]
     for value, headline in zip(further["headlines"], shown, strict=True):
