@@ -9,7 +9,8 @@ with random ones: the cost is the same.
 
 The first row is Adam beside itself, 1 but for noise; `of copy` is what an update cannot but move,
 over what a copy moves in the same time. Where celo2 and celo2-base are both measured, a last line
-holds the former against the latter and its Newton-Schulz products measured by themselves.
+holds the former against the latter and its Newton-Schulz products measured by themselves
+(with --mlp).
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def main() -> None:
         )
         if name and arguments.write:
             write_costs(arguments.write, [kept(name, row, seconds)])
-    if arguments.copies is None and {WITH_PRODUCTS, WITHOUT_PRODUCTS} <= ratios.keys():
+    # Small products by themselves are mostly the start of a program.
+    large = arguments.mlp and arguments.copies is None
+    if large and {WITH_PRODUCTS, WITHOUT_PRODUCTS} <= ratios.keys():
         own, base = ratios[WITH_PRODUCTS], ratios[WITHOUT_PRODUCTS]
         cost = measure_products(WITH_PRODUCTS, WITHOUT_PRODUCTS, params, turns=arguments.turns)
         bound = base + cost.ratio_to_adam

@@ -2,7 +2,7 @@
 
     celo bench all --format json > docs/performance/all.json
     for n in 1000 10000 100000 1000000 10000000 100000000; do
-      celo bench update -o celo,velo-s,celo-adam --params $n --format json > docs/performance/size-$n.json
+      celo bench update -o celo,celo-adam --params $n --format json > docs/performance/size-$n.json
     done
     python docs/performance.py
 
@@ -36,20 +36,21 @@ _NETWORKS: Mapping[str, tuple[int, ...]] = {
 _MODEL = """\
 # What it costs
 
-Written by `python docs/performance.py` from what `celo bench` measured; not edited by hand. Measured
-on {machine}; copies run at {copy:.0f} GB/s and float32 matrix products at {matmul:.0f} GFLOP/s there.
-Times are medians of programs that took turns in one process; trust the ratios, not the milliseconds.
+Written by `python docs/performance.py` from what `celo bench` measured; not edited by hand.
+Measured on {machine}; copies run at {copy:.0f} GB/s and float32 matrix products at {matmul:.0f}
+GFLOP/s there. Times are medians of programs that took turns in one process; trust the ratios, not
+the milliseconds.
 
 ## What bounds an update
 
 Every update reads the gradient, reads and writes parameters and state: *bytes* a parameter, which
-take at least as long as a copy of as many. `optax.adam` does little else. Learned optimizers apply a
-small network to every parameter besides: *flop* a parameter (multiplications and additions of its
-layers alone; features, normalisation and roots come on top), which take at least as long as a matrix
-product of as many. Both bounds are given in the unit of the table, an update of Adam; the larger of
-the two is what no implementation on this machine can beat, and *missed by* is how many times longer
-the update really takes. On a CPU it is arithmetic that bounds learned optimizers, on a GPU it should
-be memory: nothing has been measured on a GPU so far."""
+take at least as long as a copy of as many. `optax.adam` does little else. Learned optimizers
+apply a small network to every parameter besides: *flop* a parameter (multiplications and
+additions of its layers alone; features, normalisation and roots come on top), which take at least
+as long as a matrix product of as many. Both bounds are given in the unit of the table, an update
+of Adam; the larger of the two is what no implementation on this machine can beat, and *missed by*
+is how many times longer the update really takes. On a CPU it is arithmetic that bounds learned
+optimizers, on a GPU it should be memory: nothing has been measured on a GPU so far."""
 
 _UPDATES = """\
 ## One update
@@ -65,8 +66,8 @@ themselves: those are its cost beyond `celo2-base`."""
 _LOOP = """\
 ## The optimizer's share of a training step
 
-Training steps as `celo eval` makes them: batch, gradient, update. *share* is the part of a step that
-plain gradient descent does without. The dearer the gradient (larger batches, convolutions,
+Training steps as `celo eval` makes them: batch, gradient, update. *share* is the part of a step
+that plain gradient descent does without. The dearer the gradient (larger batches, convolutions,
 attention), the less the optimizer counts: look here before judging by the table above.
 
 {tables}"""
@@ -74,16 +75,16 @@ attention), the less the optimizer counts: look here before judging by the table
 _META = """\
 ## Meta-training
 
-An outer iteration: 4 families of 8x8 MLPs, 8 pairs of particles each, windows of 50 steps of batches
-of 64, estimate and step of theta; beside one product of two 2048 x 2048 matrices.
+An outer iteration: 4 families of 8x8 MLPs, 8 pairs of particles each, windows of 50 steps of
+batches of 64, estimate and step of theta; beside one product of two 2048 x 2048 matrices.
 
 {table}"""
 
 _SIZES = """\
 ## How it grows
 
-Nanoseconds a parameter for one update, by the number of parameters (an MLP of eight equal layers).
-Below some hundred thousand parameters it is the launching of kernels that one pays for.
+Nanoseconds a parameter for one update, by the number of parameters (an MLP of eight equal
+layers). Below some hundred thousand parameters it is the launching of kernels that one pays for.
 
 {table}
 
@@ -93,10 +94,10 @@ What many leaves cost to compile, and what several devices say to each other, is
 _ADVICE = """\
 ## Measure your own
 
-`celo bench update --task NAME`, `celo bench loop --task NAME` and `celo bench meta-train -o NAME` do
-so for any task and any optimizer, a stranger's too; `--against FILE` says what has become slower
-beyond noise and leaves with 1, for continuous integration; `--trace DIR` writes a profile for
-TensorBoard or Perfetto."""
+`celo bench update --task NAME`, `celo bench loop --task NAME` and `celo bench meta-train -o NAME`
+do so for any task and any optimizer, a stranger's too; `--against FILE` says what has become
+slower beyond noise and leaves with 1, for continuous integration; `--trace DIR` writes a profile
+for TensorBoard or Perfetto."""
 
 
 def page(folder: Path = FOLDER) -> str:
@@ -196,9 +197,7 @@ def _sizes(runs: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     cells = [
         (
             f"{size:,}",
-            *(
-                f"{rows[name]['ms'] * 1e6 / size:.2f}" if name in rows else "-" for name in names
-            ),
+            *(f"{rows[name]['ms'] * 1e6 / size:.2f}" if name in rows else "-" for name in names),
         )
         for size, rows in sorted(by_size.items())
     ]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from celo.bench.timing import Turn
 from celo.protocol import Optimizer, Params
@@ -40,7 +41,7 @@ def update_products(optimizer: Optimizer, params: Params) -> Counter[Product]:
     """
     state = jax.eval_shape(lambda p: optimizer.init(p, num_steps=1000), params)
     shapes = jax.eval_shape(optimizer.get_params, state)
-    return products_of(lambda s, g: optimizer.update(s, g, loss=0.0), state, shapes)
+    return products_of(lambda s, g: optimizer.update(s, g, loss=jnp.float32(0.0)), state, shapes)
 
 
 def products_of(function: Callable[..., Any], *arguments: Any) -> Counter[Product]:

@@ -85,8 +85,9 @@ def command(
 ) -> int:
     """Tables, statistics, figures and a page of finished runs.
 
-    RUN is a folder that `celo eval` wrote. The cells of several runs are merged; results that must
-    not be compared (other horizon, data, splits or weights) are refused.
+    RUN is a folder that `celo eval` wrote, or `celo meta-train`: then its curves are shown. The
+    cells of several runs are merged; results that must not be compared (other horizon, data, splits
+    or weights) are refused.
 
     \b
     Examples:
@@ -102,11 +103,14 @@ def command(
     from celo.evaluation.store import STATISTICS_NOTE
     from celo.evaluation.summary import summarize
     from celo.report.document import Sources
+    from celo.report.meta_training import is_meta_training
     from celo.report.output import choose_format, produce, write
 
     format_ = choose_format(format_, output)
     if output is None:
         _check_terminal(format_)
+    if is_meta_training(runs[0]):
+        return _meta_training(runs, format_, output)
     chosen = choose_metrics(metrics)
     opened, cells, damaged = open_runs(runs)
     anchor = _reference(reference, cells, opened)
@@ -142,6 +146,19 @@ def command(
     if not summary.complete:
         say("incomplete: repeating the `celo eval` command computes what is missing")
     return 0 if summary.complete else 3
+
+
+def _meta_training(runs: tuple[Path, ...], format_: str, output: Path | None) -> int:
+    from celo.report.meta_training import produce_meta, read_meta_runs
+    from celo.report.output import write
+
+    content = produce_meta(read_meta_runs(runs), format_)
+    if output is not None:
+        write(output, content)
+        say(f"written: {output}")
+    else:
+        click.echo(content, nl=isinstance(content, str))
+    return 0
 
 
 def _check_kinds(runs: list[Run], cells: list[Cell]) -> None:

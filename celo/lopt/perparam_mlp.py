@@ -1,13 +1,14 @@
 """A small network applied to every parameter: the hot path of most learned optimizers.
 
 A stacked feature array would be thirty times the parameters. Instead there are two passes over
-the columns (`celo.lopt.features`): the first takes the mean square of each; the second folds its
-inverse root into the first layer's weights and evaluates the network with every layer unrolled over
-its units, elementwise, which XLA fuses into one kernel. Row- and column-only columns are small:
-they are stacked, meet their weights as small vectors and are broadcast-added.
+the columns (`celo.lopt.features`), each of which XLA makes one kernel: the first takes the mean
+squares of all of them at once (`celo.lopt.sums`); the second folds their inverse roots into the
+first layer's weights and evaluates the network with every layer unrolled over its units,
+elementwise. Neither keeps a column or a unit in memory. Row- and column-only columns are small:
+they meet their weights in matrix products, whose results are broadcast-added.
 
-What is left to pay is compilation, about a hundred small kernels for each leaf otherwise. So the
-statistics of all columns are one vector, and `map_leaves` evaluates leaves of equal shape together.
+What is left to pay is compilation. The statistics of all columns are one vector, and `map_leaves`
+evaluates leaves of equal shape together.
 
 Unrolling suits the narrow networks of Celo, VeLO and Adafactor-MLP (4 to 8 units). Inputs which are
 the same for the whole leaf (such as a step count) need no column: `with_constant_inputs`. Networks

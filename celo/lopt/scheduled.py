@@ -8,7 +8,7 @@ code, so that states can be compared leaf by leaf.
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import haiku as hk
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from celo.lopt.accumulators import (
     Accumulators,
+    DecayArray,
     Decays,
     Factored,
     Momentum,
@@ -140,6 +141,9 @@ class ScheduledOptimizer(ThetaOptimizer):
 
     reads = ("num_steps", "loss")
 
+    schedule_reads_averages: ClassVar[bool] = False
+    """Whether `schedule` looks at whole averages, which can be updated only after that."""
+
     def schedule(self, opt_state: ScheduledState, loss: jax.Array) -> Schedule:
         """Feeds one loss, float32 (), to the scheduler."""
         raise NotImplementedError
@@ -166,7 +170,11 @@ class ScheduledOptimizer(ThetaOptimizer):
         schedule = self.schedule(opt_state, loss)
         clipped = clip_gradients(grad)
         old = Accumulators(opt_state.mom_rolling, opt_state.rms_rolling, opt_state.fac_rolling)
-        new = update_accumulators(old, clipped, self.decays)
+        decay = self.decays
+        if self.schedule_reads_averages:
+            # Or XLA copies the old averages, lest they be overwritten before they are read.
+            decay = Decays(*(after(own, schedule.lr_mult) for own in decay))
+        new = update_accumulators(old, clipped, decay)
         return Step(schedule, *new, self.steps(opt_state, clipped, new, schedule))
 
     def first_state(
@@ -197,6 +205,14 @@ class ScheduledOptimizer(ThetaOptimizer):
     ) -> ScheduledState:
         assert loss is not None
         return advance(opt_state, self.compute(opt_state, grad, loss), model_state)
+
+
+def after(value: DecayArray, awaited: jax.Array) -> jax.Array:
+    """The same values, of which the compiler does not know that they are not computed from others.
+
+    Nothing is larger than infinity, and a NaN is not either.
+    """
+    return jnp.asarray(value) + jnp.any(awaited > jnp.inf).astype(value.dtype)
 
 
 def advance(opt_state: ScheduledState, new: Step, model_state: ModelState) -> ScheduledState:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FIGURES = ("headline", "profiles", "curves")
 _WIDTH = 6.9
 """Inches: a page of two columns."""
-_RC: Mapping[str, Any] = {
+STYLE: Mapping[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -71,8 +71,8 @@ def figure(summary: Summary, panels: Sequence[Panel], name: str = "headline") ->
     }
     if name not in makers:
         raise UsageError(f"there is no figure {name!r}", hint=f"known: {', '.join(FIGURES)}")
-    matplotlib = _matplotlib()
-    with matplotlib.rc_context(dict(_RC)):
+    matplotlib = import_matplotlib()
+    with matplotlib.rc_context(dict(STYLE)):
         return makers[name]()
 
 
@@ -102,10 +102,14 @@ def save(
             f"a {format_} file holds one figure, and {len(names)} were asked for",
             hint="ask for a pdf, or write one file each",
         )
-    matplotlib = _matplotlib()
+    return encode([figure(summary, panels, name) for name in names], format_)
+
+
+def encode(made: Sequence[Figure], format_: str) -> bytes:
+    """Figures as the bytes of a file: "pdf" (a page each), or "png" or "svg" (the first)."""
+    matplotlib = import_matplotlib()
     buffer = io.BytesIO()
-    made = [figure(summary, panels, name) for name in names]
-    with matplotlib.rc_context(dict(_RC)):
+    with matplotlib.rc_context(dict(STYLE)):
         if format_ == "pdf":
             from matplotlib.backends.backend_pdf import PdfPages
 
@@ -118,7 +122,7 @@ def save(
     return buffer.getvalue()
 
 
-def _matplotlib() -> Any:
+def import_matplotlib() -> Any:
     try:
         import matplotlib
     except ImportError as error:
@@ -128,7 +132,7 @@ def _matplotlib() -> Any:
     return matplotlib
 
 
-def _new(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+def new_figure(rows: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
     # Not pyplot: it keeps every figure for ever and may want a screen.
     from matplotlib.figure import Figure
 
@@ -153,7 +157,7 @@ def _headline(summary: Summary) -> Figure:
     columns = min(2, len(shown))
     rows = math.ceil(len(shown) / columns)
     height = 0.7 + rows * (0.5 + 0.17 * len(summary.labels))
-    made, axes = _new(rows, columns, height)
+    made, axes = new_figure(rows, columns, height)
     looks = styles(list(summary.labels), summary.reference)
     for ax, headline in zip(axes, shown, strict=False):
         known = sorted(
@@ -170,7 +174,7 @@ def _headline(summary: Summary) -> Figure:
         ax.set_ylim(-0.6, len(known) - 0.4)
         ax.grid(axis="y", visible=False)
         ax.set_title(headline.title)
-    _without_rest(axes, len(shown))
+    hide_rest(axes, len(shown))
     made.suptitle(_title(summary, f"Relative to {summary.reference}, 95 % intervals"), fontsize=9)
     return made
 
@@ -179,7 +183,7 @@ def _profiles(summary: Summary) -> Figure:
     shown = profiles(summary)
     _require(bool(shown), "scores")
     groups = list(dict.fromkeys((profile.metric, profile.form) for profile in shown))
-    made, axes = _new(math.ceil(len(groups) / 2), min(2, len(groups)), 2.8)
+    made, axes = new_figure(math.ceil(len(groups) / 2), min(2, len(groups)), 2.8)
     looks = styles(list(summary.labels), summary.reference)
     for ax, (metric, form) in zip(axes, groups, strict=False):
         titles = profile_axes(metric, form)
@@ -193,8 +197,8 @@ def _profiles(summary: Summary) -> Figure:
                 band = (profile.tau, profile.low, profile.high)
                 ax.fill_between(*band, step="post", color=look.light, alpha=0.12, linewidth=0)
         ax.set(title=titles["title"], xlabel=titles["x"], ylabel=titles["y"], ylim=(-0.02, 1.02))
-    _without_rest(axes, len(groups))
-    _legend(made, axes)
+    hide_rest(axes, len(groups))
+    add_legend(made, axes)
     made.suptitle(_title(summary, "Performance profiles"), fontsize=9)
     return made
 
@@ -204,12 +208,12 @@ def _curves(summary: Summary, panels: Sequence[Panel]) -> Figure:
     _require(bool(shown), "curves")
     columns = min(3, len(shown))
     rows = math.ceil(len(shown) / columns)
-    made, axes = _new(rows, columns, 0.7 + 1.6 * rows)
+    made, axes = new_figure(rows, columns, 0.7 + 1.6 * rows)
     looks = styles(list(summary.labels), summary.reference)
     for ax, panel in zip(axes, shown, strict=False):
         _panel(ax, panel, summary, looks)
-    _without_rest(axes, len(shown))
-    _legend(made, axes)
+    hide_rest(axes, len(shown))
+    add_legend(made, axes)
     smoothing = f", EMA {summary.options.ema:g}" if summary.options.ema else ""
     text = f"Median and range over seeds{smoothing}"
     made.suptitle(_title(summary, text), fontsize=9)
@@ -273,7 +277,7 @@ def _limits(ax: Axes, starts: Sequence[float]) -> None:
         ax.set_ylim(low, min(high, start * 3))
 
 
-def _legend(made: Figure, axes: Sequence[Axes]) -> None:
+def add_legend(made: Figure, axes: Sequence[Axes]) -> None:
     found: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
@@ -285,7 +289,7 @@ def _legend(made: Figure, axes: Sequence[Axes]) -> None:
     )
 
 
-def _without_rest(axes: Sequence[Axes], used: int) -> None:
+def hide_rest(axes: Sequence[Axes], used: int) -> None:
     for ax in axes[used:]:
         ax.set_axis_off()
 

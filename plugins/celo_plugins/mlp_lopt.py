@@ -118,7 +118,7 @@ class MlpLoptOptimizer(ThetaOptimizer):
     def _leaf_step(
         self, weights: MlpWeights, p: jax.Array, g: jax.Array, m: jax.Array
     ) -> jax.Array:
-        arrays = [p.reshape(-1, 1), g.reshape(-1, 1), m.reshape(-1, len(DECAYS))]
+        arrays = [p.reshape(-1), g.reshape(-1), m.reshape(-1, len(DECAYS))]
         scales = jax.lax.rsqrt(1e-5 + column_moments(_columns, arrays).square)
 
         def finish(direction: jax.Array, magnitude: jax.Array) -> jax.Array:

@@ -130,8 +130,8 @@ def leaf_step(
 
 def _rows(leaf: Leaf) -> list[jax.Array]:
     """One row for each entry of the tensor."""
-    widths = (1, 1, len(DECAYS), len(DECAYS))
-    return [x.reshape(-1, width) for x, width in zip(leaf, widths, strict=True)]
+    averages = [x.reshape(-1, len(DECAYS)) for x in (leaf.m, leaf.rms)]
+    return [leaf.p.reshape(-1), leaf.g.reshape(-1), *averages]
 
 
 def _columns(p: jax.Array, g: jax.Array, m: jax.Array, rms: jax.Array) -> tuple[jax.Array, ...]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from celo.lopt.accumulators import Accumulators
-from celo.lopt.features import BLOCK_WIDTHS
+from celo.lopt.features import BLOCK_WIDTHS, split_columns
 from celo.lopt.leaves import flatten_with, widen
 from celo.lopt.loss_buffer import FEATURES, init_loss_buffer, loss_features, update_loss_buffer
 from celo.lopt.perparam_mlp import interpolate, mlp_weights
@@ -25,6 +25,7 @@ from celo.lopt.scheduler import (
     apply_scheduler,
     progress_embedding,
 )
+from celo.lopt.sums import sum_columns
 from celo.protocol import MetaParams, ModelState, Params
 
 _RANKS = 5  # one-hot of the rank; higher ranks are all zeros
@@ -97,6 +98,8 @@ class VeloOptimizer(ScheduledOptimizer):
 
     config: VeloConfig
 
+    schedule_reads_averages = True
+
     def first_state(
         self, params: Params, model_state: ModelState, num_steps: int | jax.Array | None
     ) -> ScheduledState:
@@ -162,19 +165,20 @@ def leaf_inputs(opt_state: ScheduledState) -> jax.Array:
 def _leaf_statistics(p: jax.Array, m: jax.Array, rms: jax.Array) -> jax.Array:
     """Mean square of p, mean of rms, variance of m (3), mean square of rms - mean m (3)."""
     # Nothing is scaled by the size of the leaf here, so that only numbers leave the two passes.
-    m, rms = widen(m), widen(rms)
-    mean_m, mean_rms = _mean(m), _mean(rms)
-    spread_m = _mean(jnp.square(m - mean_m))
+    second, momenta = widen(rms)[..., 0], split_columns(widen(m))
+    square, mean_rms, *mean_m = _means(jnp.square(widen(p)), second, *momenta)
+    distance, *spread_m = _means(
+        jnp.square(second - mean_rms),
+        *(jnp.square(x - mean) for x, mean in zip(momenta, mean_m, strict=True)),
+    )
     # The mean square of rms - mean_m, one column instead of three.
-    spread_rms = _mean(jnp.square(rms - mean_rms)) + jnp.square(mean_rms - mean_m)
-    square = _mean(jnp.square(widen(p))[..., None])
-    return jnp.concatenate([square, mean_rms, spread_m, spread_rms])
+    spread_rms = (distance + jnp.square(mean_rms - mean) for mean in mean_m)
+    return jnp.stack([square, mean_rms, *spread_m, *spread_rms])
 
 
-def _mean(x: jax.Array) -> jax.Array:
-    """Over all axes but the last; zero for an empty leaf, which must not poison the others."""
-    count = x.size // x.shape[-1]
-    return jnp.sum(x, axis=tuple(range(x.ndim - 1))) / max(count, 1)
+def _means(*columns: jax.Array) -> list[jax.Array]:
+    """Over all axes; zero for an empty leaf, which must not poison the others."""
+    return [total / max(columns[0].size, 1) for total in sum_columns(columns, 0)]
 
 
 def _rank_row(shape: tuple[int, ...]) -> list[bool]:

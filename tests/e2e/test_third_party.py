@@ -53,6 +53,38 @@ def test_they_are_compared_on_their_own_suite(installed: Environment, tmp_path: 
     assert unknown.returncode == 2 and "unknown task 'lion'" in unknown.stderr
 
 
+@pytest.mark.slow
+def test_a_strangers_optimizer_is_meta_trained_on_its_own_suite(
+    installed: Environment, tmp_path: Path
+) -> None:
+    train = [
+        *("celo", "meta-train", "--plugin", "tensor-steps", "--suite", "lion-mini"),
+        *("--particles", "2", "--trunc", "5", "--unroll", "5:20", "--sigma", "0.1"),
+        *("--outer-lr", "0.05", "--iterations", "6", "--log-every", "2", "--output", "steps"),
+    ]
+    done = installed.run(*train, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "steps/log.jsonl").read_text().splitlines()]
+    assert [row["iteration"] for row in rows] == [2, 4, 6]
+    families = {"BinaryDigits_Linear", "BinaryDigits_Linear_bs8"}
+    assert all(row["family_loss"].keys() == families and row["delta"] > 0 for row in rows)
+    shown = installed.run("celo", "report", "steps", cwd=tmp_path)
+    assert shown.returncode == 0 and "tensor-steps 1" in shown.stdout and "6/6" in shown.stdout
+    added = installed.run(
+        *("celo", "zoo", "add", "steps", "--name", "cub-steps", "--to", "zoo"), cwd=tmp_path
+    )
+    assert added.returncode == 0, added.stderr
+    card = (tmp_path / "zoo" / "cub-steps" / "card.toml").read_text()
+    assert 'optimizer = "tensor-steps"' in card and "6 iterations" in card
+    compared = installed.run(
+        *("celo", "eval", "-o", "tensor-steps@zoo/cub-steps", "-t", "BinaryDigits_Linear"),
+        *("--steps", "10", "--seeds", "0", "--reference", "none"),
+        cwd=tmp_path,
+    )
+    assert compared.returncode == 0, compared.stderr
+    assert "tensor-steps@zoo/cub-steps" in compared.stdout
+
+
 def test_they_are_checked_like_ours(installed: Environment, tmp_path: Path) -> None:
     assert _json(installed, tmp_path, "plugins", "check", "binary_digits")["ok"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -17,9 +18,12 @@ def test_the_wheel_holds_what_it_should(installed: Environment) -> None:
         "celo/py.typed",
         "celo/tasks/suites/quickstart.toml",
         "celo_zoo/cards/celo.toml",
+        "celo_zoo/weights/celo/theta.safetensors",
+        "celo_zoo/weights/celo/card.toml",
     ):
         assert name in names
-    assert not [name for name in names if name.endswith((".state", ".safetensors"))]
+    weights = [name for name in names if name.endswith((".state", ".safetensors"))]
+    assert all(re.fullmatch(r"celo_zoo/weights/[a-z0-9-]+/theta.safetensors", w) for w in weights)
 
 
 def test_it_runs_from_another_folder(installed: Environment, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ RUN = [
 
 def _run(folder: Path, logger: str, **environment: str) -> dict[int, dict[str, float]]:
     """Runs a meta-training; the numbers of its own log by iteration."""
-    done = celo(*RUN, "--log-to", logger, "--output", "run", cwd=folder, **environment)
+    done = celo(*RUN, "--log-to", logger, "--output", "run", cwd=folder, **environment)  # type: ignore[arg-type]
     assert done.returncode == 0, done.stderr
     lines = (folder / "run" / "log.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]

@@ -183,8 +183,8 @@ def test_plans_and_results_are_labelled(own, tmp_path) -> None:
     from celo.evaluation.config import EvalConfig
     from celo.evaluation.plan import make_plan
 
-    names = ["celo2-base", "celo2-base@bundled", "celo2-base@random"]
-    tasks = ["Digits_MLP_32"]
+    names = ("celo2-base", "celo2-base@bundled", "celo2-base@random")
+    tasks = ("Digits_MLP_32",)
     plan = make_plan(
         EvalConfig(optimizers=names, tasks=tasks, reference="none", output=tmp_path / "run")
     )
@@ -202,10 +202,13 @@ def test_a_worker_neither_searches_again_nor_finds_others(own, tmp_path) -> None
     from celo.evaluation.plan import make_plan
 
     config = EvalConfig(
-        optimizers=["celo2-base"], tasks=["Digits_MLP_32"], reference="none", output=tmp_path / "r"
+        optimizers=("celo2-base",),
+        tasks=("Digits_MLP_32",),
+        reference="none",
+        output=tmp_path / "r",
     )
     assert _pinned(make_plan(config)) == {"HF_HUB_OFFLINE": "1"}
-    assert _pinned(make_plan(replace(config, optimizers=["celo2-base@bundled"]))) == {}
+    assert _pinned(make_plan(replace(config, optimizers=("celo2-base@bundled",)))) == {}
 
 
 @pytest.fixture

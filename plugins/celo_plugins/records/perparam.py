@@ -34,6 +34,7 @@ def _network(units: int) -> tuple[Hyperparameter, ...]:
 RNN_MLP = OptimizerPlugin(
     name="rnn-mlp-lopt",
     kind="learned",
+    numerics_version=2,
     summary="LSTM on every tensor that feeds a network on every parameter",
     build="celo_plugins.rnn_mlp:build",
     page="celo_plugins:pages/rnn-mlp-lopt.toml",
@@ -72,6 +73,7 @@ ADAFAC_MLP = OptimizerPlugin(
 MLP_LOPT = OptimizerPlugin(
     name="mlp-lopt",
     kind="learned",
+    numerics_version=2,
     summary="network on gradients, momenta and the step count of every parameter",
     build="celo_plugins.mlp_lopt:build",
     page="celo_plugins:pages/mlp-lopt.toml",

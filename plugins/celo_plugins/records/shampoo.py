@@ -61,6 +61,7 @@ SHAMPOO = OptimizerPlugin(
         ),
     ),
     grid=LEARNING_RATES,
+    numerics_version=2,
     rounding=Rounding(
         1e-2,
         "inverse roots enlarge rounding errors of directions that hardly any gradient had",
