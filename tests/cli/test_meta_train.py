@@ -141,7 +141,8 @@ def test_evaluations_meanwhile_and_their_mistakes(tmp_path: Path) -> None:
         package.meta_train("learnable-sgdm", devices=99, output=tmp_path / "a", **settings)
     heard = []
 
-    def evaluate(texts: Any, tasks: Any, steps: int, seeds: Any, folder: Path) -> Any:
+    def evaluate(texts: Any, tasks: Any, steps: int, seeds: Any, folder: Path, workers: int) -> Any:
+        assert workers == 1
         heard.append((texts, tasks, steps, seeds))
         return {text: dict.fromkeys(tasks, 1.5) for text in texts}
 
