@@ -52,7 +52,7 @@ TASKS: tuple[TaskPlugin, ...] = (
     # Shakespeare, so that no other text set is one of meta-training.
     TaskPlugin(
         name="Meta_RNNLM_bytes_Patch8_GRU16_Embed8",
-        family="recurrent LM",
+        family="small recurrent LM",
         summary="GRU of width 16, embedding of 8, on 8 bytes of Shakespeare; for meta-training",
         build="celo.tasks.rnn_lm:build",
         data_set="tinyshakespeare",

@@ -37,6 +37,7 @@ def test_measurements_and_the_same_again(tmp_path: Path) -> None:
     assert list((tmp_path / "trace").rglob("*.xplane.pb"))
 
 
+@pytest.mark.slow
 def test_meta_training(tmp_path: Path) -> None:
     """Without any data or weights on the machine."""
     small = ("bench", "meta-train", "-o", "learnable-sgd", "--particles", "1", "--turns", "1")

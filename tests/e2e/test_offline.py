@@ -45,6 +45,7 @@ def _celo(
     )
 
 
+@pytest.mark.slow
 def test_celo_is_compared_with_adam(installed: Environment, tmp_path: Path) -> None:
     done = _celo(installed, tmp_path / "home", *EVAL)
     assert done.returncode == 0, done.stderr

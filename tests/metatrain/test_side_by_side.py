@@ -43,6 +43,7 @@ class Interrupting(Telling):
             os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_workers_same_numbers_then_interrupted_and_killed(small: Small, tmp_path: Path) -> None:
     [plan] = make_plan(**{**SMALL, "iterations": 10**6}, restarts=2).stages
     observer, logged = Interrupting(), []

@@ -13,11 +13,12 @@ _FASHION = _INNER["ImageMLP_FashionMnist8_Relu32"]
 _CIFAR_8 = _INNER["Conv_Cifar10_8_16x32"]
 _CIFAR_16 = _INNER["Conv_Cifar10_16_32x64x64"]
 
-_OPTIMIZERS = {"adafac-mlp-lopt": 197, "mlp-lopt": 1_762, "learnable-adam": 4}
-"""Names of registered learned optimizers and their numbers of weights."""
+_OPTIMIZERS = {"adafac-mlp-lopt": (197, 2), "mlp-lopt": (1_762, 2), "learnable-adam": (4, 1)}
+"""Names of registered learned optimizers, numbers of their weights, versions of their numerics."""
 
 
 def _lopt(name: str, optimizer: str, inner: TaskPlugin, steps: int) -> TaskPlugin:
+    parameters, version = _OPTIMIZERS[optimizer]
     return TaskPlugin(
         name=name,
         family="learned-optimizer training",
@@ -25,7 +26,8 @@ def _lopt(name: str, optimizer: str, inner: TaskPlugin, steps: int) -> TaskPlugi
         build="celo.tasks.learned_optimizer:build",
         data_set=inner.data_set,
         batch_size=inner.batch_size,
-        parameters=_OPTIMIZERS[optimizer],
+        parameters=parameters,
+        numerics_version=version,
         config={
             "optimizer": optimizer,
             "task": inner.build,
