@@ -12,6 +12,7 @@ from tests.cli.process import celo
 SMALL = ("bench", "update", "-o", "sgd:lr=0.1", "--params", "300", "--turns", "2")
 
 
+@pytest.mark.slow
 def test_measurements_and_the_same_again(tmp_path: Path) -> None:
     before = tmp_path / "before.json"
     done = celo(*SMALL, "--format", "json")

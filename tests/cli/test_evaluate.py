@@ -223,6 +223,7 @@ def test_a_failing_optimizer_leaves_the_rest(bad_plugins: Path, tmp_path: Path) 
     assert "no more ideas" in done.stderr and "sgd:lr=0.1" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_block_beyond_the_memory_limit_is_shown_and_runs_without_one(tmp_path: Path) -> None:
     run = [*QUICK, "--optimizers", "sgd:lr=0.1", "--output", str(tmp_path)]
     done = celo(*run, "--memory-limit", "1K")

@@ -67,6 +67,7 @@ def test_a_broken_neighbour_is_one_row(neighbour: Neighbour, site: Path, run: Ce
 READABLE = [n for n in BROKEN if "entry_points.txt" not in n.reason and n.name != "swallows"]
 
 
+@pytest.mark.slow
 def test_everything_works_beside_all_of_them(site: Path, run: Celo, tmp_path: Path) -> None:
     groups = ("optimizers", "tasks", "suites", "data")
     for neighbour in (*READABLE, GHOST, NOISY):

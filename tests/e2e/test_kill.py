@@ -58,6 +58,7 @@ def test_one_of_two_processes_on_a_folder_is_killed(alone: Path, tmp_path: Path)
     assert written(shared) == kept
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing(alone: Path, tmp_path: Path) -> None:
     """Its block is computed again at the end, with the results of one process."""
     folder = tmp_path / "run"

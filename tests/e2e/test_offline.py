@@ -68,6 +68,7 @@ def test_celo_is_compared_with_adam(installed: Environment, tmp_path: Path) -> N
     assert facts["label"] == "celo[bundled]" and facts["weights_source"]["origin"] == "bundled"
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_a_network_that_is_silent(
     installed: Environment, tmp_path: Path, silence: str
 ) -> None:

@@ -59,6 +59,7 @@ class _InPairs(Task):
         return jnp.mean(losses(data) * jnp.array([0.9, 0.1])), state
 
 
+@pytest.mark.slow
 def test_stacked_batches_are_fed_as_they_lie_on_the_device(monkeypatch) -> None:
     monkeypatch.setattr(batches, "WINDOW_BYTES", 7 * 2 * 5 * 2 * 64 * 68)
     task, losses = _InPairs(), []

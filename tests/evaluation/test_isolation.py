@@ -75,6 +75,7 @@ def impatient(faulty_plugins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolation, "_LONGEST_WAIT_S", 0.05)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_around_the_loop_is_recorded(
     faulty_plugins: Path, impatient: None, tmp_path: Path
 ) -> None:

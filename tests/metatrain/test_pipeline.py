@@ -25,6 +25,7 @@ def test_a_choice_needs_evaluations(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_every_start_may_diverge(
     spoilt: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

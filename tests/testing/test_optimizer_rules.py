@@ -29,12 +29,17 @@ from tests.testing.broken_optimizers import (
     NoExtraKeywords,
 )
 
+# Those whose code is that of another one, with other sizes or a part left out.
+VARIANTS = {"velo", "velo-4000", "celo-phase1"}
 NAMES = [found.record.name for found in registry.optimizers()]
 IN_ONE_PROCESS = [rule for rule in OPTIMIZER_RULES if rule.name != "sharding"]
 ELSEWHERE = next(rule for rule in OPTIMIZER_RULES if rule.name == "sharding")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in VARIANTS else ()) for name in NAMES],
+)
 def test_registered_optimizers_keep_every_rule(name: str) -> None:
     results = check_optimizer(name, IN_ONE_PROCESS)
     record = registry.optimizer(name).record
@@ -45,6 +50,7 @@ def test_registered_optimizers_keep_every_rule(name: str) -> None:
     assert skipped == inapplicable
 
 
+@pytest.mark.slow
 def test_registered_optimizers_keep_shardings() -> None:
     _with_eight_devices("-m", "celo.testing.devices", *NAMES)
 

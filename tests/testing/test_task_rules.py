@@ -37,14 +37,8 @@ def test_registered_tasks_keep_the_abstract_rules(name: str) -> None:
     assert all(result.status == "ok" for result in results)
 
 
-# The smallest Mixer has eleven million parameters.
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name.startswith("MLPMixer") else ())
-        for name in smallest_of_each_family()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", smallest_of_each_family())
 def test_one_task_a_family_keeps_every_rule(name: str) -> None:
     kind, results = results_by_name(name)
     assert kind == "task"
