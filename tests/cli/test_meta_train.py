@@ -92,7 +92,7 @@ def test_stages_starts_and_selection(tmp_path: Path) -> None:
     )
     result = package.meta_train(recipe=recipe, output=tmp_path / "run")
     summary = json.loads((result.folder / "summary.json").read_text())
-    assert summary["iterations"] == [12, 12] and len(summary["selection"]) == 3
+    assert summary["iterations"] == [12, 12] and len(summary["selection"]) == 2
     assert summary["chosen"] == min(summary["selection"], key=summary["selection"].get)
     chosen = (result.folder / summary["chosen"]).read_bytes()
     assert result.weights.read_bytes() == chosen
