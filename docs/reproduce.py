@@ -19,28 +19,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from reproduce_envelopes import envelope_rows, envelope_table  # beside this file
 
 from celo.errors import CeloError, UsageError
 from celo.evaluation.cells import Cell
 from celo.evaluation.choosing import choose_metrics
 from celo.evaluation.published import CERTAINTY, Published, published_results
 from celo.evaluation.reading import open_runs
-from celo.evaluation.selection import choose_runs, unique
 from celo.evaluation.statistics import REPS
 from celo.evaluation.store import Run
 from celo.evaluation.summary import summarize
 from celo.evaluation.table import Table
 from celo.evaluation.tables import markdown_table, to_json
 from celo.files import write_atomically
-from celo.metrics.velo import Envelope, build_envelope, published_envelopes, source
+from celo.metrics.velo import published_envelopes, source
 from celo.text import jsonable
 
 OUTPUT = Path(__file__).parent / "reproduction.md"
 METRICS = ("final_loss,speedup,velo-speedup",)
 REFERENCE = "adam"
-STEPS = (0, 200, 500, 1000, 2000, 5000, 10_000)
-"""At which losses stand beside the published envelopes, as far as runs go; so do their ends."""
 
 _INTRODUCTION = """\
 # Reproduction
@@ -127,9 +124,9 @@ def _section(section: Section) -> list[str]:
         _table("Scores", _scores(report), _NO_SCORES),
     ]
     if section.cells:
-        rows = _envelope_rows(section.cells, schedule["steps"])
+        rows = envelope_rows(section.cells, schedule["steps"], REFERENCE)
         if rows:
-            parts += [_ABOUT_ENVELOPES.format(**source()), _envelope_table(rows)]
+            parts += [_ABOUT_ENVELOPES.format(**source()), markdown_table(envelope_table(rows))]
     notes = report["provenance"]["notes"]
     if notes:
         parts.append("\n".join(["Notes:", "", *(f"- {note}" for note in notes)]))
@@ -271,88 +268,6 @@ def _interval(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
         return f"{row['value']:.3g}"
     return f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
-@dataclass(frozen=True)
-class EnvelopeRow:
-    """Losses on a task at one step: an optimizer's here, and Adam's as published."""
-
-    task: str
-    optimizer: str
-    data: str
-    step: int
-    here: float
-    adam_alone: float | None
-    best_of_four: float
-
-
-def _envelope_rows(cells: Sequence[Cell], horizon: int) -> list[EnvelopeRow]:
-    best, alone = published_envelopes(), published_envelopes("adam")
-    runs, _ = choose_runs(unique(cells))
-    rows = []
-    places = sorted(runs.items(), key=lambda place: (place[0][1], not _is_adam(place[0][0])))
-    for (entry, task), own in places:
-        if task not in best:
-            continue
-        ours = _our_envelope(own.points, own.seeds, own.cells)
-        if ours is None:
-            continue
-        some = next(iter(own.cells.values()))
-        before = [step for step in STEPS if step < horizon and _is_adam(entry)]
-        for step in (*before, horizon):
-            rows.append(
-                EnvelopeRow(
-                    task=task,
-                    optimizer=entry if len(own.points) == 1 else f"{entry}, tuned",
-                    data=some.key.data.label,
-                    step=step,
-                    here=_at(ours, step),
-                    adam_alone=_at(alone[task], step) if task in alone else None,
-                    best_of_four=_at(best[task], step),
-                )
-            )
-    return rows
-
-
-def _is_adam(entry: str) -> bool:
-    return entry.partition(":")[0] == REFERENCE
-
-
-def _our_envelope(
-    points: Sequence[str], seeds: Sequence[int], cells: Mapping[tuple[str, int], Cell]
-) -> Envelope | None:
-    curves, steps = [], None
-    for point in points:
-        by_seed = [cells[point, seed] for seed in seeds]
-        if all(cell.status != "failed" for cell in by_seed):
-            curves.append([cell.curves["eval/train/loss"] for cell in by_seed])
-            steps = by_seed[0].curves["eval/xs"]
-    if steps is None or len(steps) < 2:
-        return None
-    return build_envelope(np.array(curves), steps, points=len(steps))
-
-
-def _at(envelope: Envelope, step: int) -> float:
-    return float(np.interp(step, envelope.steps, envelope.loss))
-
-
-def _envelope_table(rows: Sequence[EnvelopeRow]) -> str:
-    columns = ("task", "optimizer", "data", "step", "here", "Adam alone", "here / there", "of four")
-    cells = [
-        (
-            row.task,
-            row.optimizer,
-            row.data,
-            str(row.step),
-            f"{row.here:.4g}",
-            "-" if row.adam_alone is None else f"{row.adam_alone:.4g}",
-            "-" if row.adam_alone is None else f"{row.here / row.adam_alone:.2f}",
-            f"{row.best_of_four:.4g}",
-        )
-        for row in rows
-    ]
-    table = Table("Training loss", columns, tuple(cells), (3, 4, 5, 6, 7))
-    return _table("Training loss", table)
 
 
 def _everything_published(sections: Sequence[Section]) -> list[str]:

@@ -32,7 +32,9 @@ def reproduce() -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["reproduce"] = module  # dataclasses look there
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REPOSITORY / "docs")  # what stands beside it, as for a script
+        spec.loader.exec_module(module)
     return module
 
 
