@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -69,8 +70,13 @@ def test_workers_same_numbers_then_interrupted_and_killed(small: Small, tmp_path
         checkpoint, _ = read_checkpoint(first.folder)
         assert checkpoint is not None and checkpoint.iteration > 10
 
-        os.kill(runner._workers[1]._process.pid, signal.SIGKILL)
-        with pytest.raises(CeloError, match=r"start \d ended before its time \(exit code -9\)"):
+        # The interruption may have met it outside of a run, where there was nothing to save.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(runner._workers[1]._process.pid, signal.SIGKILL)
+        code = f"-({signal.SIGKILL:d}|{signal.SIGTERM:d})"
+        with pytest.raises(
+            CeloError, match=rf"start \d ended before its time \(exit code {code}\)"
+        ):
             runner.run(starts, None)
 
 
