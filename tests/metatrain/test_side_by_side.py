@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from celo.errors import CeloError, InterruptedRunError, UsageError
+from celo.metatrain import side_by_side
 from celo.metatrain.checkpoints import read_checkpoint
 from celo.metatrain.plan import make_plan
 from celo.metatrain.run import DivergedError, Habits
@@ -87,3 +88,30 @@ def test_what_is_refused_there_is_refused_here(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="random:3 is no file of weights"),
     ):
         runner.run(starts_of(plan, ["random:3"], tmp_path), None)
+
+
+class Diverging:
+    """A worker whose runs diverge."""
+
+    def __init__(self, settings: Any, cores: list[int]):
+        self.asked: list[Any] = []
+
+    def ask(self, message: Any) -> None:
+        self.asked.append(message)
+
+    def answer(self) -> Any:
+        return {"kind": "diverged", "message": "3 in a row", "hint": "try less"}
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_start_that_diverges_is_a_result(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(side_by_side, "_Worker", Diverging)
+    [plan] = make_plan(**SMALL, restarts=2).stages
+    with SideBySide(Habits(), Telling(), 2) as runner:
+        found = runner.run(starts_of(plan, [None], tmp_path), 10)
+    assert sorted(found) == [0, 1]
+    for result in found.values():
+        assert isinstance(result, DivergedError)
+        assert (result.message, result.hint) == ("3 in a row", "try less")
